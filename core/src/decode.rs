@@ -1,0 +1,416 @@
+//! From the text of a frame to a [`Request`], in two stages: one flat object with borrowed strings
+//! and whatever types the client sent, then the newtypes, in the order of the protocol table, so
+//! that the error names the first rule that broke.
+
+use alloc::borrow::Cow;
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::error::ErrorCode;
+use crate::protocol::{Refusal, Request, RequestKind, Since};
+use crate::types::{
+    ClientMsgId, Epoch, InvalidText, MessageText, Ref, ResumeToken, RoomId, Seq, Token, Username,
+};
+
+/// A decoded frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The request.
+    pub request: Request,
+    /// The token of a `hello`. Kept apart: it is for whoever verifies it and never enters the
+    /// state or a trace.
+    pub token: Option<Token>,
+}
+
+/// Decodes one text frame.
+///
+/// # Errors
+/// The one `error` that the frame gets: `INVALID_JSON` if it is not a JSON object,
+/// `UNKNOWN_MESSAGE` if its type is missing or unknown, else the code of the first bad field, with
+/// `ref`, `roomId` and `clientMsgId` echoed where they are good.
+pub fn decode(text: &str) -> Result<Decoded, Refusal> {
+    let frame = parse(text).map_err(|_| Refusal::new(ErrorCode::InvalidJson))?;
+    request(&frame).map_err(|code| {
+        let known = code != ErrorCode::UnknownMessage;
+        Refusal {
+            code,
+            room: frame.room().ok().filter(|_| known && frame.names_room()),
+            reference: frame.reference().ok().flatten(),
+            client_msg_id: frame
+                .client_msg_id()
+                .ok()
+                .flatten()
+                .filter(|_| frame.is("message")),
+            retry_after_ms: None,
+        }
+    })
+}
+
+fn parse(text: &str) -> Result<Frame<'_>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let frame = Frame::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(frame)
+}
+
+/// The second stage. Fields are checked in the order of the protocol table, `ref` last.
+fn request(frame: &Frame<'_>) -> Result<Decoded, ErrorCode> {
+    let Field::Good(kind) = &frame.kind else {
+        return Err(ErrorCode::UnknownMessage);
+    };
+    let mut token = None;
+    let kind = match &**kind {
+        "hello" => {
+            let protocol = match frame.protocol {
+                Field::Good(protocol) => protocol,
+                Field::Absent | Field::Bad => return Err(ErrorCode::InvalidField),
+            };
+            token = frame
+                .token
+                .optional(ErrorCode::InvalidField)?
+                .map(|text| Token::new(text));
+            let resume_token = frame.resume_token.optional(ErrorCode::InvalidField)?;
+            // A token that nobody can have been given is an unknown one, and ignored like it.
+            let resume_token = resume_token.and_then(|text| ResumeToken::parse(text));
+            RequestKind::Hello {
+                protocol,
+                resume_token,
+            }
+        }
+        "join" => RequestKind::Join {
+            room: frame.room()?,
+            username: frame
+                .username
+                .text(ErrorCode::InvalidUsername, Username::new)?,
+            since: frame.since()?,
+            history: frame.count(&frame.history, 0)?,
+        },
+        "leave" => RequestKind::Leave {
+            room: frame.room()?,
+        },
+        "message" => RequestKind::Message {
+            room: frame.room()?,
+            text: frame
+                .text
+                .text(ErrorCode::InvalidMessage, MessageText::new)?
+                .ok_or(ErrorCode::InvalidMessage)?,
+            client_msg_id: frame.client_msg_id()?,
+        },
+        "typing" => RequestKind::Typing {
+            room: frame.room()?,
+            active: *frame
+                .active
+                .optional(ErrorCode::InvalidField)?
+                .ok_or(ErrorCode::InvalidField)?,
+        },
+        "list_rooms" => RequestKind::ListRooms {
+            after: frame.after.text(ErrorCode::InvalidRoomId, RoomId::new)?,
+        },
+        "list_users" => RequestKind::ListUsers {
+            room: frame.room()?,
+        },
+        "get_history" => RequestKind::GetHistory {
+            room: frame.room()?,
+            limit: frame.count(&frame.limit, 1)?,
+            before: frame
+                .before
+                .optional(ErrorCode::InvalidField)?
+                .copied()
+                .map(Seq),
+        },
+        "ping" => RequestKind::Ping,
+        _ => return Err(ErrorCode::UnknownMessage),
+    };
+    Ok(Decoded {
+        request: Request {
+            reference: frame.reference()?,
+            kind,
+        },
+        token,
+    })
+}
+
+impl Frame<'_> {
+    fn is(&self, kind: &str) -> bool {
+        matches!(&self.kind, Field::Good(found) if found == kind)
+    }
+
+    /// Whether the protocol table gives this kind of request a `roomId`.
+    fn names_room(&self) -> bool {
+        !(self.is("hello") || self.is("list_rooms") || self.is("ping"))
+    }
+
+    fn room(&self) -> Result<RoomId, ErrorCode> {
+        self.room
+            .text(ErrorCode::InvalidRoomId, RoomId::new)?
+            .ok_or(ErrorCode::InvalidRoomId)
+    }
+
+    fn reference(&self) -> Result<Option<Ref>, ErrorCode> {
+        self.reference.text(ErrorCode::InvalidField, Ref::new)
+    }
+
+    fn client_msg_id(&self) -> Result<Option<ClientMsgId>, ErrorCode> {
+        self.client_msg_id
+            .text(ErrorCode::InvalidField, ClientMsgId::new)
+    }
+
+    fn since(&self) -> Result<Option<Since>, ErrorCode> {
+        let Some(since) = self.since.optional(ErrorCode::InvalidField)? else {
+            return Ok(None);
+        };
+        let epoch = since.epoch.text(ErrorCode::InvalidField, Epoch::new)?;
+        let seq = since.seq.optional(ErrorCode::InvalidField)?;
+        let (Some(epoch), Some(&seq)) = (epoch, seq) else {
+            return Err(ErrorCode::InvalidField);
+        };
+        Ok(Some(Since {
+            epoch,
+            seq: Seq(seq),
+        }))
+    }
+
+    /// A whole number of at least `least`. The core clamps it to its maximum.
+    fn count(&self, field: &Field<u64>, least: u64) -> Result<Option<u32>, ErrorCode> {
+        match field.optional(ErrorCode::InvalidLimit)? {
+            Some(&count) if count < least => Err(ErrorCode::InvalidLimit),
+            Some(&count) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A field of the first stage. An explicit null is an absent field.
+#[derive(Debug, Default)]
+enum Field<T> {
+    #[default]
+    Absent,
+    /// Of the wrong type, or given twice.
+    Bad,
+    Good(T),
+}
+
+impl<T> Field<T> {
+    fn optional(&self, code: ErrorCode) -> Result<Option<&T>, ErrorCode> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Bad => Err(code),
+            Self::Good(value) => Ok(Some(value)),
+        }
+    }
+}
+
+impl Field<Cow<'_, str>> {
+    fn text<N>(
+        &self,
+        code: ErrorCode,
+        new: fn(&str) -> Result<N, InvalidText>,
+    ) -> Result<Option<N>, ErrorCode> {
+        match self.optional(code)? {
+            Some(text) => new(text).map(Some).map_err(|_| code),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Declares an object of the first stage: its fields, their JSON names and types. Unknown fields
+/// are skipped; one given twice is bad; a value of the wrong type is bad, not an error, so that
+/// every error of serde means that the text is not a JSON object.
+macro_rules! object {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $key:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        struct $name<'a> {
+            $($field: Field<$type>,)*
+            lifetime: PhantomData<&'a str>,
+        }
+
+        impl<'de: 'a, 'a> $name<'a> {
+            fn read<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+                #[allow(non_camel_case_types, reason = "the keys are named like the fields")]
+                enum Key { $($field,)* Unknown }
+
+                struct KeyVisitor;
+                impl Visitor<'_> for KeyVisitor {
+                    type Value = Key;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a field name")
+                    }
+                    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
+                        Ok(match name { $($key => Key::$field,)* _ => Key::Unknown })
+                    }
+                }
+                impl<'de> Deserialize<'de> for Key {
+                    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                        d.deserialize_identifier(KeyVisitor)
+                    }
+                }
+
+                #[derive(Default)]
+                struct Seen { $($field: bool,)* }
+
+                let (mut object, mut seen) = (Self::default(), Seen::default());
+                while let Some(key) = map.next_key()? {
+                    match key {
+                        $(Key::$field => {
+                            let value = map.next_value()?;
+                            let twice = core::mem::replace(&mut seen.$field, true);
+                            object.$field = if twice { Field::Bad } else { value };
+                        })*
+                        Key::Unknown => { map.next_value::<IgnoredAny>()?; }
+                    }
+                }
+                Ok(object)
+            }
+        }
+    };
+}
+
+object! {
+    /// Every field that any request has.
+    Frame {
+        kind: Cow<'a, str> = "type",
+        reference: Cow<'a, str> = "ref",
+        room: Cow<'a, str> = "roomId",
+        text: Cow<'a, str> = "text",
+        client_msg_id: Cow<'a, str> = "clientMsgId",
+        username: Cow<'a, str> = "username",
+        since: SinceObject<'a> = "since",
+        history: u64 = "history",
+        active: bool = "active",
+        after: Cow<'a, str> = "after",
+        limit: u64 = "limit",
+        before: u64 = "before",
+        protocol: u64 = "protocol",
+        token: Cow<'a, str> = "token",
+        resume_token: Cow<'a, str> = "resumeToken",
+    }
+}
+
+object! {
+    /// The value of `since`.
+    SinceObject {
+        epoch: Cow<'a, str> = "epoch",
+        seq: u64 = "seq",
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Frame<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FrameVisitor<'a>(PhantomData<&'a str>);
+        impl<'de: 'a, 'a> Visitor<'de> for FrameVisitor<'a> {
+            type Value = Frame<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Frame<'a>, A::Error> {
+                Frame::read(map)
+            }
+        }
+        // Not a derived struct: that would take a JSON array as well.
+        deserializer.deserialize_map(FrameVisitor(PhantomData))
+    }
+}
+
+/// What a field's type makes of each kind of JSON value; none is the wrong type.
+trait Value<'de>: Sized {
+    fn of_text(_: Cow<'de, str>) -> Option<Self> {
+        None
+    }
+    fn of_number(_: u64) -> Option<Self> {
+        None
+    }
+    fn of_bool(_: bool) -> Option<Self> {
+        None
+    }
+    fn of_object<A: MapAccess<'de>>(mut map: A) -> Result<Option<Self>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+impl<'de: 'a, 'a> Value<'de> for Cow<'a, str> {
+    fn of_text(text: Cow<'de, str>) -> Option<Self> {
+        Some(text)
+    }
+}
+
+impl Value<'_> for u64 {
+    fn of_number(number: u64) -> Option<Self> {
+        Some(number)
+    }
+}
+
+impl Value<'_> for bool {
+    fn of_bool(value: bool) -> Option<Self> {
+        Some(value)
+    }
+}
+
+impl<'de: 'a, 'a> Value<'de> for SinceObject<'a> {
+    fn of_object<A: MapAccess<'de>>(map: A) -> Result<Option<Self>, A::Error> {
+        SinceObject::read(map).map(Some)
+    }
+}
+
+impl<'de, T: Value<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldVisitor<T>(PhantomData<T>);
+
+        fn field<T>(value: Option<T>) -> Field<T> {
+            value.map_or(Field::Bad, Field::Good)
+        }
+
+        impl<'de, T: Value<'de>> Visitor<'de> for FieldVisitor<T> {
+            type Value = Field<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_unit<E>(self) -> Result<Field<T>, E> {
+                Ok(Field::Absent)
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Field<T>, E> {
+                Ok(field(T::of_bool(value)))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Field<T>, E> {
+                Ok(field(T::of_number(number)))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Field<T>, E> {
+                Ok(field(u64::try_from(number).ok().and_then(T::of_number)))
+            }
+            fn visit_f64<E>(self, number: f64) -> Result<Field<T>, E> {
+                // 50.0 and 1e2 are whole numbers too; above 2^64 the conversion saturates.
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    clippy::cast_precision_loss,
+                    reason = "the comparison finds what was lost"
+                )]
+                let whole = number as u64;
+                #[allow(
+                    clippy::cast_precision_loss,
+                    clippy::float_cmp,
+                    reason = "exactness is the question"
+                )]
+                let exact = whole as f64 == number || number > u64::MAX as f64;
+                Ok(field(Some(whole).filter(|_| exact).and_then(T::of_number)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Field<T>, E> {
+                Ok(field(T::of_text(Cow::Owned(text.into()))))
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Field<T>, E> {
+                Ok(field(T::of_text(Cow::Borrowed(text))))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field<T>, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Field::Bad)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Field<T>, A::Error> {
+                Ok(field(T::of_object(map)?))
+            }
+        }
+        deserializer.deserialize_any(FieldVisitor(PhantomData))
+    }
+}

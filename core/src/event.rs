@@ -1,0 +1,217 @@
+//! What goes into the state machine and what comes out of it. Plain values, externally tagged in
+//! serde, so that a trace of them can be stored in any format.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::CloseReason;
+use crate::log::{Entry, StoredLog};
+use crate::protocol::{Cause, Refusal, Request, ServerMessage};
+use crate::types::{
+    ConnId, Epoch, LoadId, Ref, ResumeToken, RoomId, RoomPattern, Seq, Timestamp, Username,
+};
+
+/// What happened, and when. The core has no clock: time only ever comes in here, and is clamped so
+/// that it never goes back (I-1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub input: Input,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// A connection stands.
+    Connected {
+        /// Its id, never used before.
+        conn: ConnId,
+        /// 128 random bits, drawn by the adapter.
+        resume_token: ResumeToken,
+    },
+    /// The adapter verified the token of the `hello` that follows. Means nothing unless
+    /// [`Limits::token_required`](crate::Limits::token_required).
+    Identified {
+        /// Whose.
+        conn: ConnId,
+        /// What the token says.
+        identity: Identity,
+    },
+    /// A well-formed request came.
+    Received {
+        /// From whom.
+        conn: ConnId,
+        /// What it asks.
+        request: Request,
+    },
+    /// The session refused a frame. It passes here so that answers keep their order.
+    Refused {
+        /// Whose frame.
+        conn: ConnId,
+        /// The answer.
+        refusal: Refusal,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Which.
+        conn: ConnId,
+        /// Why, as `user_left` will say.
+        cause: Cause,
+    },
+    /// Answers [`Effect::LoadRoom`].
+    RoomLoaded {
+        /// Which room.
+        room: RoomId,
+        /// Which load.
+        load: LoadId,
+        /// What the store knows of it.
+        log: StoredLog,
+    },
+    /// Answers [`Effect::LoadRoom`]: the store could not.
+    LoadFailed {
+        /// Which room.
+        room: RoomId,
+        /// Which load.
+        load: LoadId,
+    },
+    /// Answers [`Effect::FetchPage`].
+    PageFetched {
+        /// What was asked.
+        fetch: Fetch,
+        /// What the store has.
+        page: Page,
+    },
+    /// Answers [`Effect::FetchPage`]: the store could not.
+    FetchFailed {
+        /// What was asked.
+        fetch: Fetch,
+    },
+    /// The store can store nothing until further notice.
+    StoreFailed,
+    /// The store works again.
+    StoreRecovered,
+    /// The server goes away.
+    Shutdown,
+}
+
+impl Input {
+    /// The connection whose event this is.
+    #[must_use]
+    pub const fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Connected { conn, .. }
+            | Self::Identified { conn, .. }
+            | Self::Received { conn, .. }
+            | Self::Refused { conn, .. }
+            | Self::Disconnected { conn, .. }
+            | Self::PageFetched {
+                fetch: Fetch { conn, .. },
+                ..
+            }
+            | Self::FetchFailed {
+                fetch: Fetch { conn, .. },
+            } => Some(*conn),
+            Self::RoomLoaded { .. }
+            | Self::LoadFailed { .. }
+            | Self::StoreFailed
+            | Self::StoreRecovered
+            | Self::Shutdown => None,
+        }
+    }
+}
+
+/// Claims that the adapter has verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The user and its name.
+    pub subject: Username,
+    /// The rooms it may join, list and see; none means all.
+    pub rooms: Option<Arc<[RoomPattern]>>,
+}
+
+/// A page of a room's log that the store is asked for, with all that its answer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Who asks.
+    pub conn: ConnId,
+    /// Which room.
+    pub room: RoomId,
+    /// Which life of its log.
+    pub epoch: Epoch,
+    /// Only entries before this one.
+    pub before: Seq,
+    /// How many entries at most: the last of those.
+    pub limit: u32,
+    /// The request's tag.
+    pub reference: Option<Ref>,
+}
+
+/// What the store has of a [`Fetch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// In ascending order of seq.
+    pub entries: Vec<Arc<Entry>>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+}
+
+/// What is to be done, in order. Exhaustive on purpose: a new effect is a new duty for every
+/// adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Effect {
+    /// Store an entry, before any later effect is carried out (T-5).
+    Append {
+        /// In which room's log.
+        room: RoomId,
+        /// In which life of it.
+        epoch: Epoch,
+        /// What.
+        entry: Arc<Entry>,
+    },
+    /// Send one message, encoded once, whoever it is for.
+    Send {
+        /// To whom.
+        to: Recipients,
+        /// What.
+        message: ServerMessage,
+    },
+    /// Close a connection. The state has forgotten it already.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Load a room's log; answered by `RoomLoaded` or `LoadFailed`.
+    LoadRoom {
+        /// Which.
+        room: RoomId,
+        /// Named by the answer.
+        load: LoadId,
+    },
+    /// Read a page of a room's log; answered by `PageFetched` or `FetchFailed`.
+    FetchPage(Fetch),
+    /// The last member left: the log is wanted in memory no more.
+    ReleaseRoom {
+        /// Which.
+        room: RoomId,
+    },
+}
+
+/// Who gets a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Recipients {
+    /// One connection.
+    One(ConnId),
+    /// The members of a room: at least one, besides the one left out.
+    Room {
+        /// A list that every message of the room shares until somebody comes or goes.
+        members: Arc<[ConnId]>,
+        /// Who is left out.
+        except: Option<ConnId>,
+    },
+}

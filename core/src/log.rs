@@ -1,0 +1,324 @@
+//! A room's log as far as it is in memory: its counter (I-6), its tail and the index by which
+//! retries are recognised (I-7). Nobody else changes any of them.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Invariant, Violation, ensure};
+use crate::encode::message_bytes;
+use crate::event::Page;
+use crate::limits::Limits;
+use crate::name::NameKey;
+use crate::protocol::Since;
+use crate::types::{ClientMsgId, Epoch, MessageText, RoomId, Seq, Timestamp, Username};
+
+/// One thing said in a room, as it is stored and as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// When; never before the entry ahead of it.
+    pub at: Timestamp,
+    /// Who, as the name was spelled.
+    pub from: Username,
+    /// What.
+    pub text: MessageText,
+    /// The sender's own id of it.
+    pub client_msg_id: Option<ClientMsgId>,
+}
+
+/// What a store knows of a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedLog")]
+pub struct StoredLog {
+    epoch: Epoch,
+    last_seq: Seq,
+    last_at: Timestamp,
+    tail: Vec<Arc<Entry>>,
+}
+
+/// No store counts beyond half of what JSON numbers hold exactly, so counting on from what was
+/// loaded cannot reach that end: at 1,000 messages a second it lies 140,000 years away.
+const MOST_STORED: Seq = Seq(1 << 52);
+
+impl StoredLog {
+    /// A log in which nothing was ever said.
+    #[must_use]
+    pub const fn empty(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            last_seq: Seq(0),
+            last_at: Timestamp(0),
+            tail: Vec::new(),
+        }
+    }
+
+    /// The log whose last entry, at `last_at`, was `last_seq`, and of which `tail` are the last
+    /// entries, ascending. The tail may be shorter than the log, and empty.
+    ///
+    /// # Errors
+    /// When those do not fit each other: the store is damaged.
+    pub fn new(
+        epoch: Epoch,
+        last_seq: Seq,
+        last_at: Timestamp,
+        tail: Vec<Arc<Entry>>,
+    ) -> Result<Self, DamagedLog> {
+        let steps = tail
+            .windows(2)
+            .all(|two| two[0].seq.next() == two[1].seq && two[0].at <= two[1].at);
+        let starts = tail.first().is_none_or(|first| first.seq > Seq(0));
+        let ends = tail
+            .last()
+            .is_none_or(|last| last.seq == last_seq && last.at <= last_at);
+        if !(steps && starts && ends && last_seq <= MOST_STORED) {
+            return Err(DamagedLog);
+        }
+        Ok(Self {
+            epoch,
+            last_seq,
+            last_at,
+            tail,
+        })
+    }
+}
+
+/// The entries of a stored log are not consecutive, or do not end where the log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedLog;
+
+impl fmt::Display for DamagedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the entries of the stored log do not follow each other up to its end")
+    }
+}
+
+impl core::error::Error for DamagedLog {}
+
+#[derive(Deserialize)]
+struct UncheckedLog {
+    epoch: Epoch,
+    last_seq: Seq,
+    last_at: Timestamp,
+    tail: Vec<Arc<Entry>>,
+}
+
+impl TryFrom<UncheckedLog> for StoredLog {
+    type Error = DamagedLog;
+
+    fn try_from(log: UncheckedLog) -> Result<Self, DamagedLog> {
+        Self::new(log.epoch, log.last_seq, log.last_at, log.tail)
+    }
+}
+
+/// The log of an open room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Log {
+    epoch: Epoch,
+    last_seq: Seq,
+    last_at: Timestamp,
+    tail: VecDeque<Arc<Entry>>,
+    /// What the frames of the tail take together, by [`message_bytes`].
+    tail_bytes: u64,
+    /// Where in the tail a sender's own id stands. By the key of the name, not by the user: a
+    /// guest who reconnects after its connection was given up, or after a restart, is another user
+    /// but holds the same name, and its retry must be recognised.
+    retries: BTreeMap<NameKey, BTreeMap<ClientMsgId, Seq>>,
+}
+
+impl Log {
+    /// The log as the store has it, as much of its tail as `limits` let in memory.
+    pub(crate) fn open(room: &RoomId, stored: StoredLog, limits: &Limits) -> Self {
+        let mut log = Self {
+            epoch: stored.epoch,
+            last_seq: stored.last_seq,
+            last_at: stored.last_at,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            retries: BTreeMap::new(),
+        };
+        for entry in stored.tail {
+            log.keep(room, entry, limits);
+        }
+        log
+    }
+
+    pub(crate) const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    pub(crate) const fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// Adds what somebody said at `now`, under the next seq (I-6).
+    pub(crate) fn append(
+        &mut self,
+        room: &RoomId,
+        now: Timestamp,
+        from: Username,
+        text: MessageText,
+        client_msg_id: Option<ClientMsgId>,
+        limits: &Limits,
+    ) -> Arc<Entry> {
+        self.last_seq = self.last_seq.next();
+        // What was loaded may come from a clock that was ahead of this one.
+        self.last_at = self.last_at.max(now);
+        let (seq, at) = (self.last_seq, self.last_at);
+        let entry = Arc::new(Entry {
+            seq,
+            at,
+            from,
+            text,
+            client_msg_id,
+        });
+        self.keep(room, entry.clone(), limits);
+        entry
+    }
+
+    /// The entry that `sender` said under this id, if it is in the tail.
+    pub(crate) fn retried(&self, sender: &NameKey, id: &ClientMsgId) -> Option<&Arc<Entry>> {
+        self.entry(*self.retries.get(sender)?.get(id)?)
+    }
+
+    /// Everything behind `since`, if all of it is in the tail; none if that cannot be told.
+    pub(crate) fn behind(
+        &self,
+        since: &Since,
+    ) -> Option<impl DoubleEndedIterator<Item = &Arc<Entry>>> {
+        let known = since.epoch == self.epoch
+            && since.seq <= self.last_seq
+            && since.seq.next() >= self.first_kept();
+        let missed = usize::try_from(self.last_seq.0.saturating_sub(since.seq.0)).ok()?;
+        known.then(|| self.tail.range(self.tail.len().saturating_sub(missed)..))
+    }
+
+    pub(crate) fn tail(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
+        self.tail.iter()
+    }
+
+    /// The last `limit` entries before `before`, if the tail alone can tell them and whether there
+    /// are older ones.
+    pub(crate) fn page(&self, before: Seq, limit: u32) -> Option<Page> {
+        let end = before.0.saturating_sub(1).min(self.last_seq.0);
+        if end == 0 {
+            return Some(Page::default());
+        }
+        let start = (end + 1).saturating_sub(u64::from(limit)).max(1);
+        let first = self.first_kept().0;
+        // Only the store knows whether there is anything before the first entry of the tail.
+        if start < first || (start == first && start > 1) {
+            return None;
+        }
+        let entries = (start..=end)
+            .filter_map(|seq| self.entry(Seq(seq)).cloned())
+            .collect();
+        Some(Page {
+            entries,
+            has_more: start > 1,
+        })
+    }
+
+    /// The seq of the first entry in the tail, or of the next to come when the tail is empty.
+    fn first_kept(&self) -> Seq {
+        self.tail
+            .front()
+            .map_or_else(|| self.last_seq.next(), |entry| entry.seq)
+    }
+
+    fn entry(&self, seq: Seq) -> Option<&Arc<Entry>> {
+        let index = seq.0.checked_sub(self.first_kept().0)?;
+        self.tail.get(usize::try_from(index).ok()?)
+    }
+
+    /// Puts `entry` at the end of the tail and drops from its front what is beyond the limits (I-7).
+    fn keep(&mut self, room: &RoomId, entry: Arc<Entry>, limits: &Limits) {
+        self.tail_bytes += message_bytes(room, &entry) as u64;
+        if let Some(id) = &entry.client_msg_id {
+            let ids = self.retries.entry(entry.from.key().clone()).or_default();
+            ids.insert(id.clone(), entry.seq);
+        }
+        self.tail.push_back(entry);
+        while self.tail.len() > limits.tail_entries as usize
+            || self.tail_bytes > u64::from(limits.tail_bytes)
+        {
+            let Some(oldest) = self.tail.pop_front() else {
+                return;
+            };
+            self.tail_bytes -= message_bytes(room, &oldest) as u64;
+            self.forget_retry(&oldest);
+        }
+    }
+
+    fn forget_retry(&mut self, entry: &Entry) {
+        let Some(id) = &entry.client_msg_id else {
+            return;
+        };
+        let sender = entry.from.key();
+        let Some(ids) = self.retries.get_mut(sender) else {
+            return;
+        };
+        if ids.get(id) == Some(&entry.seq) {
+            ids.remove(id);
+        }
+        if ids.is_empty() {
+            self.retries.remove(sender);
+        }
+    }
+
+    /// I-6, I-7 and the room's part of I-1.
+    pub(crate) fn check(&self, room: &RoomId, limits: &Limits) -> Result<(), Violation> {
+        let steps = |one: &Arc<Entry>, next: &Arc<Entry>| one.seq.next() == next.seq;
+        let in_order = |one: &Arc<Entry>, next: &Arc<Entry>| one.at <= next.at;
+        let pairs = || self.tail.iter().zip(self.tail.iter().skip(1));
+        ensure(
+            pairs().all(|(one, next)| in_order(one, next)),
+            Invariant::Clock,
+            || alloc::format!("entries of {room} go back in time"),
+        )?;
+        let last = self.tail.back();
+        ensure(
+            last.is_none_or(|last| last.at <= self.last_at),
+            Invariant::Clock,
+            || alloc::format!("the last entry of {room} is later than its log"),
+        )?;
+        let ends = last.is_none_or(|last| last.seq == self.last_seq);
+        ensure(
+            ends && pairs().all(|(one, next)| steps(one, next)),
+            Invariant::Seqs,
+            || alloc::format!("the tail of {room} does not run up to {}", self.last_seq.0),
+        )?;
+        let bytes: u64 = self
+            .tail
+            .iter()
+            .map(|entry| message_bytes(room, entry) as u64)
+            .sum();
+        ensure(bytes == self.tail_bytes, Invariant::Tail, || {
+            alloc::format!(
+                "the tail of {room} takes {bytes} bytes, not {}",
+                self.tail_bytes
+            )
+        })?;
+        let fits = self.tail.len() <= limits.tail_entries as usize
+            && bytes <= u64::from(limits.tail_bytes);
+        ensure(fits, Invariant::Tail, || {
+            alloc::format!("the tail of {room} is too long")
+        })?;
+        let mut retries: BTreeMap<NameKey, BTreeMap<ClientMsgId, Seq>> = BTreeMap::new();
+        for entry in &self.tail {
+            if let Some(id) = &entry.client_msg_id {
+                retries
+                    .entry(entry.from.key().clone())
+                    .or_default()
+                    .insert(id.clone(), entry.seq);
+            }
+        }
+        ensure(retries == self.retries, Invariant::Tail, || {
+            alloc::format!("the index of retries of {room} does not match its tail")
+        })
+    }
+}

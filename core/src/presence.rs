@@ -1,0 +1,609 @@
+//! Who is connected, as whom, and in which rooms: I-2, I-3, I-5 and I-8. Nobody else changes any
+//! of it.
+//!
+//! A connection may have a user; a user has a name and at least one connection; a room has members
+//! (connections) and, while its log loads, joins that wait. A user is in a room as long as one of
+//! its connections is.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Invariant, Violation, ensure};
+use crate::event::Identity;
+use crate::limits::Limits;
+use crate::name::NameKey;
+use crate::protocol::Since;
+use crate::rate::Bucket;
+use crate::types::{ConnId, LoadId, Ref, ResumeToken, RoomId, RoomPattern, Username};
+
+/// A guest, or the subject of a token. Never the spelling of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct UserId(u64);
+
+/// A join that was accepted: all that its answer needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) conn: ConnId,
+    pub(crate) since: Option<Since>,
+    pub(crate) history: u32,
+    pub(crate) reference: Option<Ref>,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Connection {
+    resume_token: ResumeToken,
+    user: Option<UserId>,
+    /// Set when the token it last presented cannot be honoured: its hello will be refused.
+    rejected: bool,
+    /// The rooms its token covers; none means all.
+    allowed: Option<Arc<[RoomPattern]>>,
+    rooms: BTreeSet<RoomId>,
+    waiting: BTreeSet<RoomId>,
+    /// Flood control of `message`.
+    pub(crate) messages: Bucket,
+}
+
+impl Connection {
+    pub(crate) const fn resume_token(&self) -> ResumeToken {
+        self.resume_token
+    }
+
+    pub(crate) const fn has_user(&self) -> bool {
+        self.user.is_some()
+    }
+
+    pub(crate) const fn is_rejected(&self) -> bool {
+        self.rejected
+    }
+
+    pub(crate) fn may_enter(&self, room: &RoomId) -> bool {
+        self.allowed
+            .as_ref()
+            .is_none_or(|patterns| patterns.iter().any(|p| p.covers(room)))
+    }
+
+    pub(crate) fn is_in(&self, room: &RoomId) -> bool {
+        self.rooms.contains(room)
+    }
+
+    pub(crate) fn waits_for(&self, room: &RoomId) -> bool {
+        self.waiting.contains(room)
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) const fn rooms(&self) -> &BTreeSet<RoomId> {
+        &self.rooms
+    }
+
+    /// Rooms it is in or waits for.
+    pub(crate) fn room_count(&self) -> usize {
+        self.rooms.len() + self.waiting.len()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct User {
+    name: Username,
+    connections: BTreeSet<ConnId>,
+    /// With it, a further connection is this guest; none for the subject of a token.
+    resume_token: Option<ResumeToken>,
+}
+
+/// A room that is open or loading.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Room {
+    /// The load under way; none once the room is open.
+    loading: Option<LoadId>,
+    waiting: Vec<Join>,
+    members: BTreeSet<ConnId>,
+    users: BTreeMap<UserId, Stay>,
+    arrivals: BTreeMap<u64, UserId>,
+    next_arrival: u64,
+    #[serde(skip)]
+    shared: Shared,
+}
+
+/// A user's time in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stay {
+    arrival: u64,
+    connections: u32,
+}
+
+/// The member list that messages of the room share (I-5). A cache, so it is not part of what makes
+/// two states equal, and is not serialised.
+#[derive(Clone, Debug, Default)]
+struct Shared(Option<Arc<[ConnId]>>);
+
+impl PartialEq for Shared {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Shared {}
+
+impl Room {
+    pub(crate) const fn loading(&self) -> Option<LoadId> {
+        self.loading
+    }
+
+    /// Members and waiting joins.
+    pub(crate) fn headcount(&self) -> usize {
+        self.members.len() + self.waiting.len()
+    }
+
+    pub(crate) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(crate) fn user_count(&self) -> u32 {
+        u32::try_from(self.users.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What a connection's leaving a room meant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    /// No other connection of its user is in the room.
+    pub(crate) last_of_user: bool,
+    /// Nobody is.
+    pub(crate) emptied: bool,
+}
+
+/// Everybody and everywhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Presence {
+    connections: BTreeMap<ConnId, Connection>,
+    users: BTreeMap<UserId, User>,
+    names: BTreeMap<NameKey, UserId>,
+    guests: BTreeMap<ResumeToken, UserId>,
+    rooms: BTreeMap<RoomId, Room>,
+    next_user: u64,
+}
+
+impl Presence {
+    // Connections and users.
+
+    /// Takes in a connection; one that is known already stays as it is.
+    pub(crate) fn connect(&mut self, conn: ConnId, resume_token: ResumeToken) {
+        self.connections.entry(conn).or_insert_with(|| Connection {
+            resume_token,
+            user: None,
+            rejected: false,
+            allowed: None,
+            rooms: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            messages: Bucket::default(),
+        });
+    }
+
+    pub(crate) fn connection(&self, conn: ConnId) -> Option<&Connection> {
+        self.connections.get(&conn)
+    }
+
+    pub(crate) fn connection_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(&conn)
+    }
+
+    pub(crate) fn connection_ids(&self) -> impl Iterator<Item = ConnId> {
+        self.connections.keys().copied()
+    }
+
+    pub(crate) fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub(crate) fn username(&self, conn: ConnId) -> Option<&Username> {
+        Some(&self.user_of(conn)?.name)
+    }
+
+    /// The token with which a further connection of the same guest introduces itself.
+    pub(crate) fn guest_token(&self, conn: ConnId) -> Option<ResumeToken> {
+        match self.user_of(conn) {
+            Some(user) => user.resume_token,
+            None => self.connection(conn).map(Connection::resume_token),
+        }
+    }
+
+    pub(crate) fn is_taken(&self, name: &Username) -> bool {
+        self.names.contains_key(name.key())
+    }
+
+    /// Gives a connection without a user the name of a new guest; the name is free.
+    pub(crate) fn begin_guest(&mut self, conn: ConnId, name: Username) {
+        let Some(connection) = self.connections.get(&conn) else {
+            return;
+        };
+        let resume_token = connection.resume_token;
+        let user = self.begin_user(name, Some(resume_token));
+        // Tokens are random: should two be equal all the same, the first guest keeps its own.
+        self.guests.entry(resume_token).or_insert(user);
+        self.attach(conn, user);
+    }
+
+    /// Makes a connection without a user another one of the guest with this token, if it lives.
+    pub(crate) fn resume(&mut self, conn: ConnId, resume_token: ResumeToken) {
+        if let Some(&user) = self.guests.get(&resume_token) {
+            self.attach(conn, user);
+        }
+    }
+
+    /// Makes a connection one of the subject of a verified token, or marks it as rejected: when
+    /// its name is held by another user, or the connection is already somebody else's.
+    pub(crate) fn identify(&mut self, conn: ConnId, identity: Identity) {
+        let Identity { subject, rooms } = identity;
+        let holder = self.names.get(subject.key()).copied();
+        let same = |id: UserId| self.users.get(&id).is_some_and(|user| user.name == subject);
+        let Some(connection) = self.connections.get(&conn) else {
+            return;
+        };
+        let rejected = match (connection.user, holder) {
+            (Some(user), _) => !same(user),
+            (None, Some(holder)) => !same(holder),
+            (None, None) => false,
+        };
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.rejected = rejected;
+            if rejected {
+                return;
+            }
+            connection.allowed = rooms;
+            if connection.user.is_some() {
+                return;
+            }
+        }
+        let user = holder.unwrap_or_else(|| self.begin_user(subject, None));
+        self.attach(conn, user);
+    }
+
+    /// Forgets a connection that is in no room any more: its waiting joins, and its user if it was
+    /// the last.
+    pub(crate) fn forget(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.remove(&conn) else {
+            return;
+        };
+        for id in connection.waiting {
+            if let Some(room) = self.rooms.get_mut(&id) {
+                room.waiting.retain(|join| join.conn != conn);
+                self.close_if_empty(&id);
+            }
+        }
+        let Some(id) = connection.user else { return };
+        let Some(user) = self.users.get_mut(&id) else {
+            return;
+        };
+        user.connections.remove(&conn);
+        if !user.connections.is_empty() {
+            return;
+        }
+        self.names.remove(user.name.key());
+        if let Some(token) = user.resume_token
+            && self.guests.get(&token) == Some(&id)
+        {
+            self.guests.remove(&token);
+        }
+        self.users.remove(&id);
+    }
+
+    fn user_of(&self, conn: ConnId) -> Option<&User> {
+        self.users.get(&self.connections.get(&conn)?.user?)
+    }
+
+    fn begin_user(&mut self, name: Username, resume_token: Option<ResumeToken>) -> UserId {
+        let id = UserId(self.next_user);
+        self.next_user += 1;
+        self.names.insert(name.key().clone(), id);
+        self.users.insert(
+            id,
+            User {
+                name,
+                connections: BTreeSet::new(),
+                resume_token,
+            },
+        );
+        id
+    }
+
+    fn attach(&mut self, conn: ConnId, id: UserId) {
+        if let (Some(connection), Some(user)) =
+            (self.connections.get_mut(&conn), self.users.get_mut(&id))
+        {
+            connection.user = Some(id);
+            user.connections.insert(conn);
+        }
+    }
+
+    // Rooms.
+
+    pub(crate) fn room(&self, room: &RoomId) -> Option<&Room> {
+        self.rooms.get(room)
+    }
+
+    pub(crate) fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    pub(crate) fn room_ids(&self) -> impl Iterator<Item = &RoomId> {
+        self.rooms.keys()
+    }
+
+    /// Lets a join wait for its room, under `load` if it is the first.
+    pub(crate) fn wait(&mut self, room: &RoomId, load: LoadId, join: Join) {
+        let Some(connection) = self.connections.get_mut(&join.conn) else {
+            return;
+        };
+        connection.waiting.insert(room.clone());
+        let room = self.rooms.entry(room.clone()).or_default();
+        room.loading.get_or_insert(load);
+        room.waiting.push(join);
+    }
+
+    /// Ends a load: the joins that waited for it, in their order. The room is open now, and is
+    /// gone unless one of them enters it.
+    pub(crate) fn end_wait(&mut self, id: &RoomId) -> Vec<Join> {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return Vec::new();
+        };
+        room.loading = None;
+        let joins = core::mem::take(&mut room.waiting);
+        for join in &joins {
+            if let Some(connection) = self.connections.get_mut(&join.conn) {
+                connection.waiting.remove(id);
+            }
+        }
+        self.close_if_empty(id);
+        joins
+    }
+
+    /// Makes a connection that has a user a member. True if it is the first of its user.
+    pub(crate) fn enter(&mut self, conn: ConnId, id: &RoomId) -> bool {
+        let Some(connection) = self.connections.get_mut(&conn) else {
+            return false;
+        };
+        let Some(user) = connection.user else {
+            return false;
+        };
+        connection.rooms.insert(id.clone());
+        let room = self.rooms.entry(id.clone()).or_default();
+        room.shared = Shared(None);
+        room.members.insert(conn);
+        if let Some(stay) = room.users.get_mut(&user) {
+            stay.connections += 1;
+            return false;
+        }
+        let arrival = room.next_arrival;
+        room.next_arrival += 1;
+        room.users.insert(
+            user,
+            Stay {
+                arrival,
+                connections: 1,
+            },
+        );
+        room.arrivals.insert(arrival, user);
+        true
+    }
+
+    /// Ends the membership of a connection; none if it was not a member.
+    pub(crate) fn exit(&mut self, conn: ConnId, id: &RoomId) -> Option<Exit> {
+        let connection = self.connections.get_mut(&conn)?;
+        let user = connection.user?;
+        let room = self.rooms.get_mut(id)?;
+        if !connection.rooms.remove(id) {
+            return None;
+        }
+        room.shared = Shared(None);
+        room.members.remove(&conn);
+        let stay = room.users.get_mut(&user)?;
+        stay.connections -= 1;
+        let last_of_user = stay.connections == 0;
+        if last_of_user {
+            room.arrivals.remove(&stay.arrival);
+            room.users.remove(&user);
+        }
+        Some(Exit {
+            last_of_user,
+            emptied: self.close_if_empty(id),
+        })
+    }
+
+    /// The members, in a list that is made anew only after somebody came or went.
+    pub(crate) fn members(&mut self, room: &RoomId) -> Option<Arc<[ConnId]>> {
+        let room = self.rooms.get_mut(room)?;
+        let Shared(list) = &mut room.shared;
+        Some(
+            list.get_or_insert_with(|| room.members.iter().copied().collect())
+                .clone(),
+        )
+    }
+
+    /// The users of a room in order of joining.
+    pub(crate) fn users(&self, room: &RoomId) -> impl Iterator<Item = &Username> {
+        let arrivals = self
+            .rooms
+            .get(room)
+            .into_iter()
+            .flat_map(|room| room.arrivals.values());
+        arrivals.filter_map(|user| Some(&self.users.get(user)?.name))
+    }
+
+    /// I-3: a room without a member or a waiting join is gone.
+    fn close_if_empty(&mut self, id: &RoomId) -> bool {
+        let empty = self.rooms.get(id).is_some_and(|room| room.headcount() == 0);
+        if empty {
+            self.rooms.remove(id);
+        }
+        empty
+    }
+
+    // Invariants.
+
+    /// I-2, I-3, I-5, I-8 and the limits of I-4 that concern presence.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), Violation> {
+        for (&conn, connection) in &self.connections {
+            self.check_connection(conn, connection, limits)?;
+        }
+        for (&id, user) in &self.users {
+            self.check_user(id, user)?;
+        }
+        let named = |(key, id): (&NameKey, &UserId)| {
+            self.users
+                .get(id)
+                .is_some_and(|user| user.name.key() == key)
+        };
+        ensure(self.names.iter().all(named), Invariant::Names, || {
+            "a name belongs to nobody or to somebody else".into()
+        })?;
+        let held = |(token, id): (&ResumeToken, &UserId)| {
+            self.users
+                .get(id)
+                .is_some_and(|user| user.resume_token == Some(*token))
+        };
+        ensure(self.guests.iter().all(held), Invariant::Presence, || {
+            "a resume token belongs to nobody or to somebody else".into()
+        })?;
+        ensure(
+            self.rooms.len() <= limits.open_rooms as usize,
+            Invariant::Limits,
+            || format!("{} rooms are open", self.rooms.len()),
+        )?;
+        for (id, room) in &self.rooms {
+            self.check_room(id, room, limits)?;
+        }
+        Ok(())
+    }
+
+    fn check_connection(
+        &self,
+        conn: ConnId,
+        connection: &Connection,
+        limits: &Limits,
+    ) -> Result<(), Violation> {
+        let user = connection.user.map(|id| self.users.get(&id));
+        ensure(
+            user.is_none_or(|user| user.is_some_and(|user| user.connections.contains(&conn))),
+            Invariant::Presence,
+            || format!("{conn} is of a user who does not know it"),
+        )?;
+        ensure(
+            connection.user.is_some() || connection.room_count() == 0,
+            Invariant::Presence,
+            || format!("{conn} is in a room without a name"),
+        )?;
+        let member = |id| {
+            self.rooms
+                .get(id)
+                .is_some_and(|room: &Room| room.members.contains(&conn))
+        };
+        ensure(
+            connection.rooms.iter().all(member),
+            Invariant::Presence,
+            || format!("{conn} is in a room that does not know it"),
+        )?;
+        let waits = |id| {
+            let joins = |room: &Room| room.waiting.iter().filter(|join| join.conn == conn).count();
+            self.rooms.get(id).is_some_and(|room| joins(room) == 1)
+        };
+        ensure(
+            connection.waiting.iter().all(waits),
+            Invariant::Presence,
+            || format!("{conn} waits for a room that does not know it"),
+        )?;
+        let within = connection.room_count() <= limits.rooms_per_connection as usize;
+        ensure(within, Invariant::Limits, || {
+            format!("{conn} is in too many rooms")
+        })
+    }
+
+    fn check_user(&self, id: UserId, user: &User) -> Result<(), Violation> {
+        let name = &user.name;
+        ensure(!user.connections.is_empty(), Invariant::Presence, || {
+            format!("{name} has no connection")
+        })?;
+        let back = |conn| {
+            self.connections
+                .get(conn)
+                .is_some_and(|c: &Connection| c.user == Some(id))
+        };
+        ensure(
+            user.connections.iter().all(back),
+            Invariant::Presence,
+            || format!("{name} has a connection that is not its own"),
+        )?;
+        ensure(
+            self.names.get(name.key()) == Some(&id),
+            Invariant::Names,
+            || format!("{name} does not hold its name"),
+        )
+    }
+
+    fn check_room(&self, id: &RoomId, room: &Room, limits: &Limits) -> Result<(), Violation> {
+        ensure(room.headcount() > 0, Invariant::Rooms, || {
+            format!("nobody is in {id}")
+        })?;
+        let phase = match room.loading {
+            Some(_) => room.members.is_empty(),
+            None => room.waiting.is_empty(),
+        };
+        ensure(phase, Invariant::Rooms, || {
+            format!("{id} is open and loading")
+        })?;
+        ensure(
+            room.headcount() <= limits.members_per_room as usize,
+            Invariant::Limits,
+            || format!("{id} has too many members"),
+        )?;
+        let knows = |conn: &ConnId| {
+            self.connections
+                .get(conn)
+                .is_some_and(|c| c.rooms.contains(id))
+        };
+        let expects = |join: &Join| {
+            self.connections
+                .get(&join.conn)
+                .is_some_and(|c| c.waiting.contains(id))
+        };
+        let mutual = room.members.iter().all(knows) && room.waiting.iter().all(expects);
+        ensure(mutual, Invariant::Presence, || {
+            format!("{id} has a member that is elsewhere")
+        })?;
+        let mut connections: BTreeMap<UserId, u32> = BTreeMap::new();
+        for conn in &room.members {
+            if let Some(user) = self.connections.get(conn).and_then(|c| c.user) {
+                *connections.entry(user).or_default() += 1;
+            }
+        }
+        let counted = room
+            .users
+            .iter()
+            .map(|(&user, stay)| (user, stay.connections));
+        ensure(counted.eq(connections), Invariant::Presence, || {
+            format!("{id} counts its users wrongly")
+        })?;
+        let arrived = room.users.iter().all(|(user, stay)| {
+            stay.arrival < room.next_arrival && room.arrivals.get(&stay.arrival) == Some(user)
+        });
+        ensure(
+            arrived && room.arrivals.len() == room.users.len(),
+            Invariant::Presence,
+            || format!("{id} has lost the order of joining"),
+        )?;
+        let Shared(list) = &room.shared;
+        let same = list
+            .as_ref()
+            .is_none_or(|list| list.iter().eq(&room.members));
+        ensure(same, Invariant::MemberList, || {
+            format!("the member list of {id} is stale")
+        })
+    }
+}

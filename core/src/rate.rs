@@ -1,0 +1,126 @@
+//! How fast is too fast: GCRA (ITU-T I.371, the virtual scheduling form) in whole microseconds,
+//! on time that is handed in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::Timestamp;
+
+/// What a bucket allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Per second; 0 allows everything.
+    pub per_second: u32,
+    /// At once after a silence; 0 counts as 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// Both numbers times `factor`.
+    #[must_use]
+    pub const fn times(self, factor: u32) -> Self {
+        Self {
+            per_second: self.per_second.saturating_mul(factor),
+            burst: self.burst.saturating_mul(factor),
+        }
+    }
+}
+
+/// One bucket: the theoretical arrival time of the next event, µs since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bucket {
+    next_us: u64,
+}
+
+impl Bucket {
+    /// Takes one event at `now`.
+    ///
+    /// # Errors
+    /// Milliseconds to wait, at least 1, when it comes too early; then nothing is taken.
+    pub fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), u64> {
+        if rate.per_second == 0 {
+            return Ok(());
+        }
+        let interval_us = 1_000_000 / u64::from(rate.per_second);
+        let tolerance_us = interval_us * u64::from(rate.burst.saturating_sub(1));
+        let now_us = now.0.saturating_mul(1000);
+        let early_us = self
+            .next_us
+            .saturating_sub(now_us)
+            .saturating_sub(tolerance_us);
+        if early_us > 0 {
+            return Err(early_us.div_ceil(1000));
+        }
+        self.next_us = self.next_us.max(now_us).saturating_add(interval_us);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate {
+        per_second: 10,
+        burst: 3,
+    };
+
+    #[test]
+    fn a_burst_passes_and_then_one_per_interval() {
+        let mut bucket = Bucket::default();
+        for _ in 0..3 {
+            assert_eq!(bucket.take(RATE, Timestamp(1000)), Ok(()));
+        }
+        assert_eq!(bucket.take(RATE, Timestamp(1000)), Err(100));
+        assert_eq!(bucket.take(RATE, Timestamp(1099)), Err(1));
+        assert_eq!(bucket.take(RATE, Timestamp(1100)), Ok(()));
+        assert_eq!(bucket.take(RATE, Timestamp(1100)), Err(100));
+    }
+
+    #[test]
+    fn waiting_as_told_is_enough() {
+        let mut bucket = Bucket::default();
+        let mut now = Timestamp(5);
+        for _ in 0..100 {
+            if let Err(wait_ms) = bucket.take(RATE, now) {
+                now = now.plus_ms(wait_ms);
+                assert_eq!(bucket.take(RATE, now), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_silence_brings_back_the_burst_and_no_more() {
+        let mut bucket = Bucket::default();
+        for at in [0, 1_000_000] {
+            let taken = (0..10)
+                .filter(|_| bucket.take(RATE, Timestamp(at)).is_ok())
+                .count();
+            assert_eq!(taken, 3);
+        }
+    }
+
+    #[test]
+    fn rate_zero_allows_everything() {
+        let mut bucket = Bucket::default();
+        let off = Rate {
+            per_second: 0,
+            burst: 0,
+        };
+        assert!((0..1000).all(|_| bucket.take(off, Timestamp(0)).is_ok()));
+    }
+
+    #[test]
+    fn the_end_of_time_does_not_overflow() {
+        let mut bucket = Bucket::default();
+        let slow = Rate {
+            per_second: 1,
+            burst: u32::MAX,
+        };
+        assert_eq!(bucket.take(slow, Timestamp(u64::MAX)), Ok(()));
+        assert_eq!(
+            bucket.take(slow, Timestamp(0)),
+            Err(u64::MAX / 1000 - (u64::from(u32::MAX) - 1) * 1000 + 1)
+        );
+    }
+}

@@ -1,0 +1,1035 @@
+//! The state machine. Every transition of [`State`] is in this file; the modules it rests on each
+//! own a part of the state and keep its invariants: [`presence`](crate::presence),
+//! [`log`](crate::log), [`rate`](crate::rate).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Invariant, Violation, ensure};
+use crate::encode::{encode, escaped_bytes, frame_bytes, message_bytes};
+use crate::error::{CloseReason, ErrorCode};
+use crate::event::{Effect, Event, Fetch, Identity, Input, Page, Recipients};
+use crate::limits::Limits;
+use crate::log::{Entry, Log, StoredLog};
+use crate::presence::{Exit, Join, Presence};
+use crate::protocol::{
+    Cause, Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, Refusal, Request,
+    RequestKind, RoomInfo, RoomList, SERVER, ServerMessage, Since, Typing, UserJoined, UserLeft,
+    UserList,
+};
+use crate::rate::Rate;
+use crate::types::{
+    ClientMsgId, ConnId, LoadId, MessageText, Ref, ResumeToken, RoomId, Seq, Timestamp, Username,
+};
+
+/// At a shutdown the first connection may come back after this time, ms: a restart takes about it.
+const FIRST_RETRY_MS: u64 = 1000;
+/// Every further connection comes back this much later, ms: a thousand a second, which leaves most
+/// of a core to those who are there already.
+const RETRY_STEP_MS: u64 = 1;
+
+/// A whole chat server as one plain value.
+///
+/// ```text
+/// (State, Event) -> (State, Vec<Effect>)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    limits: Limits,
+    /// The latest time that came in.
+    now: Timestamp,
+    presence: Presence,
+    /// The log of every open room.
+    logs: BTreeMap<RoomId, Log>,
+    next_load: LoadId,
+    store_available: bool,
+    shutting_down: bool,
+}
+
+/// The same as [`State::apply`], by value: for tests, replay and model checking.
+#[must_use]
+pub fn step(mut state: State, event: Event) -> (State, Vec<Effect>) {
+    let mut effects = Vec::new();
+    state.apply(event, &mut effects);
+    (state, effects)
+}
+
+/// A request of a connection on its way to its answer.
+struct Asked {
+    conn: ConnId,
+    reference: Option<Ref>,
+}
+
+/// Why a request is refused, and when to try again.
+struct Refused {
+    code: ErrorCode,
+    retry_after_ms: Option<u64>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            retry_after_ms: None,
+        }
+    }
+}
+
+impl State {
+    /// A server on which nobody is connected and no room is open. Limits out of range are moved
+    /// into it, see [`Limits::clamped`].
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits: limits.clamped(),
+            now: Timestamp::default(),
+            presence: Presence::default(),
+            logs: BTreeMap::new(),
+            next_load: LoadId::default(),
+            store_available: true,
+            shutting_down: false,
+        }
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.presence.connection_count()
+    }
+
+    /// How many rooms are open or loading.
+    #[must_use]
+    pub fn room_count(&self) -> usize {
+        self.presence.room_count()
+    }
+
+    /// Whether a join of `conn` waits for its room. Until it does not, a driver hands over nothing
+    /// more of that connection (T-8).
+    #[must_use]
+    pub fn is_waiting(&self, conn: ConnId) -> bool {
+        self.presence
+            .connection(conn)
+            .is_some_and(|connection| connection.is_waiting())
+    }
+
+    /// Applies one event and appends what is to be done, in order. Total: it neither fails nor
+    /// panics, whatever comes; what makes no sense changes nothing.
+    pub fn apply(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        let now = self.now.max(event.at);
+        if self.changes(&event.input) {
+            self.now = now; // I-1
+        }
+        match event.input {
+            Input::Connected { conn, resume_token } => self.connected(conn, resume_token, effects),
+            Input::Identified { conn, identity } => self.identified(conn, identity, effects),
+            Input::Received { conn, request } => self.received(conn, request, now, effects),
+            Input::Refused { conn, refusal } => {
+                if self.presence.connection(conn).is_some() {
+                    effects.push(error(conn, refusal));
+                }
+            }
+            Input::Disconnected { conn, cause } => self.remove(conn, cause, effects),
+            Input::RoomLoaded { room, load, log } => self.room_loaded(room, load, log, effects),
+            Input::LoadFailed { room, load } => self.load_failed(&room, load, effects),
+            Input::PageFetched { fetch, page } => self.page_fetched(fetch, page, effects),
+            Input::FetchFailed { fetch } => self.fetch_failed(fetch, effects),
+            Input::StoreFailed => self.store_available = false,
+            Input::StoreRecovered => self.store_available = true,
+            Input::Shutdown => self.shutdown(effects),
+        }
+    }
+
+    /// Whether an input may change the state; what only asks does not, the clock included (D-5).
+    fn changes(&self, input: &Input) -> bool {
+        match input {
+            Input::Received { conn, request } => match request.kind {
+                RequestKind::Hello { .. }
+                | RequestKind::Join { .. }
+                | RequestKind::Leave { .. }
+                | RequestKind::Message { .. } => self.presence.connection(*conn).is_some(),
+                RequestKind::Typing { .. }
+                | RequestKind::ListRooms { .. }
+                | RequestKind::ListUsers { .. }
+                | RequestKind::GetHistory { .. }
+                | RequestKind::Ping => false,
+            },
+            Input::Refused { .. } | Input::PageFetched { .. } | Input::FetchFailed { .. } => false,
+            Input::Connected { .. }
+            | Input::Identified { .. }
+            | Input::Disconnected { .. }
+            | Input::RoomLoaded { .. }
+            | Input::LoadFailed { .. }
+            | Input::StoreFailed
+            | Input::StoreRecovered
+            | Input::Shutdown => true,
+        }
+    }
+
+    // Connections come, are identified, and go.
+
+    fn connected(&mut self, conn: ConnId, resume_token: ResumeToken, effects: &mut Vec<Effect>) {
+        if self.shutting_down {
+            effects.push(Effect::Close {
+                conn,
+                reason: CloseReason::GoingAway,
+            });
+        } else {
+            self.presence.connect(conn, resume_token);
+        }
+    }
+
+    fn identified(&mut self, conn: ConnId, identity: Identity, effects: &mut Vec<Effect>) {
+        if !self.limits.token_required {
+            return;
+        }
+        self.presence.identify(conn, identity);
+        let Some(connection) = self.presence.connection(conn) else {
+            return;
+        };
+        let rooms = connection.rooms().iter();
+        let lost: Vec<RoomId> = rooms
+            .filter(|room| !connection.may_enter(room))
+            .cloned()
+            .collect();
+        for room in lost {
+            self.exit(conn, &room, Cause::Forbidden, effects);
+            let reason = Some(Cause::Forbidden);
+            let left = Left {
+                room_id: room,
+                reason,
+                reference: None,
+            };
+            effects.push(send(conn, ServerMessage::Left(left)));
+        }
+    }
+
+    /// Takes a connection out of every room and forgets it. Later events of its id mean nothing.
+    fn remove(&mut self, conn: ConnId, cause: Cause, effects: &mut Vec<Effect>) {
+        let Some(connection) = self.presence.connection(conn) else {
+            return;
+        };
+        for room in connection.rooms().clone() {
+            self.exit(conn, &room, cause, effects);
+        }
+        self.presence.forget(conn);
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Close { conn, reason });
+        self.remove(conn, reason.cause(), effects);
+    }
+
+    fn shutdown(&mut self, effects: &mut Vec<Effect>) {
+        self.shutting_down = true;
+        for (rank, conn) in (0..).zip(self.presence.connection_ids()) {
+            let mut refusal = Refusal::new(ErrorCode::ServerShutdown);
+            refusal.retry_after_ms = Some(FIRST_RETRY_MS + rank * RETRY_STEP_MS);
+            effects.push(error(conn, refusal));
+            effects.push(Effect::Close {
+                conn,
+                reason: CloseReason::GoingAway,
+            });
+        }
+        // Everybody goes at once, so nobody is told that anybody left.
+        self.presence = Presence::default();
+        self.logs.clear();
+    }
+
+    // Requests.
+
+    fn received(
+        &mut self,
+        conn: ConnId,
+        request: Request,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(connection) = self.presence.connection(conn) else {
+            return;
+        };
+        let identified = connection.has_user() || !self.limits.token_required;
+        let asked = Asked {
+            conn,
+            reference: request.reference,
+        };
+        match request.kind {
+            RequestKind::Hello {
+                protocol,
+                resume_token,
+            } => {
+                self.hello(asked, protocol, resume_token, now, effects);
+            }
+            RequestKind::Ping => {
+                let pong = Pong {
+                    time: now,
+                    reference: asked.reference,
+                };
+                effects.push(send(conn, ServerMessage::Pong(pong)));
+            }
+            kind if identified => self.identified_request(asked, kind, now, effects),
+            RequestKind::Join { .. }
+            | RequestKind::Leave { .. }
+            | RequestKind::Message { .. }
+            | RequestKind::Typing { .. }
+            | RequestKind::ListRooms { .. }
+            | RequestKind::ListUsers { .. }
+            | RequestKind::GetHistory { .. } => {
+                effects.push(refuse(asked, ErrorCode::NotIdentified, None, None));
+            }
+        }
+    }
+
+    fn identified_request(
+        &mut self,
+        asked: Asked,
+        kind: RequestKind,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let conn = asked.conn;
+        let reference = asked.reference.clone();
+        let mut message_id = None;
+        let mut about = None;
+        let answered: Result<(), Refused> = match kind {
+            RequestKind::Join {
+                room,
+                username,
+                since,
+                history,
+            } => {
+                about = Some(room.clone());
+                let history = history
+                    .unwrap_or(self.limits.replay)
+                    .min(self.limits.history_page);
+                let join = Join {
+                    conn,
+                    since,
+                    history,
+                    reference,
+                };
+                self.join(room, username, join, effects)
+                    .map_err(Refused::from)
+            }
+            RequestKind::Leave { room } => {
+                about = Some(room.clone());
+                self.leave(room, conn, reference, effects)
+                    .map_err(Refused::from)
+            }
+            RequestKind::Message {
+                room,
+                text,
+                client_msg_id,
+            } => {
+                about = Some(room.clone());
+                message_id.clone_from(&client_msg_id);
+                let said = Said {
+                    text,
+                    client_msg_id,
+                };
+                self.message(room, Asked { conn, reference }, said, now, effects)
+            }
+            RequestKind::Typing { room, active } => {
+                about = Some(room.clone());
+                self.typing(room, conn, active, effects)
+                    .map_err(Refused::from)
+            }
+            RequestKind::ListRooms { after } => {
+                self.list_rooms(after.as_ref(), conn, reference, effects);
+                Ok(())
+            }
+            RequestKind::ListUsers { room } => {
+                about = Some(room.clone());
+                self.list_users(room, conn, reference, effects)
+                    .map_err(Refused::from)
+            }
+            RequestKind::GetHistory {
+                room,
+                limit,
+                before,
+            } => {
+                about = Some(room.clone());
+                let limit = limit
+                    .unwrap_or(self.limits.replay)
+                    .clamp(1, self.limits.history_page);
+                self.get_history(room, Asked { conn, reference }, limit, before, effects)
+                    .map_err(Refused::from)
+            }
+            // Answered before, whoever asks.
+            RequestKind::Hello { .. } | RequestKind::Ping => Ok(()),
+        };
+        if let Err(refused) = answered {
+            effects.push(refuse(asked, refused, about, message_id));
+        }
+    }
+
+    fn hello(
+        &mut self,
+        asked: Asked,
+        protocol: u64,
+        resume_token: Option<ResumeToken>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Asked { conn, .. } = asked;
+        let Some(connection) = self.presence.connection(conn) else {
+            return;
+        };
+        let with_tokens = self.limits.token_required;
+        if protocol != PROTOCOL {
+            effects.push(refuse(asked, ErrorCode::UnsupportedProtocol, None, None));
+            return self.close(conn, CloseReason::UnsupportedProtocol, effects);
+        }
+        if with_tokens && (connection.is_rejected() || !connection.has_user()) {
+            effects.push(refuse(asked, ErrorCode::Unauthorized, None, None));
+            return self.close(conn, CloseReason::Unauthorized, effects);
+        }
+        if !with_tokens && let Some(token) = resume_token {
+            if connection.has_user() {
+                return effects.push(refuse(asked, ErrorCode::InvalidField, None, None));
+            }
+            self.presence.resume(conn, token);
+        }
+        let hello = Hello {
+            protocol: PROTOCOL,
+            server: SERVER,
+            resume_token: self.presence.guest_token(conn).filter(|_| !with_tokens),
+            username: self.presence.username(conn).cloned(),
+            time: now,
+            ping_interval_ms: self.limits.ping_interval_ms,
+            limits: self.limits.announced(),
+            reference: asked.reference,
+        };
+        effects.push(send(conn, ServerMessage::Hello(hello)));
+    }
+
+    // Rooms: absent -> loading -> open -> absent.
+
+    fn join(
+        &mut self,
+        room: RoomId,
+        username: Option<Username>,
+        join: Join,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let conn = join.conn;
+        let Some(connection) = self.presence.connection(conn) else {
+            return Ok(());
+        };
+        let new_name = match (self.presence.username(conn), username) {
+            (None, None) => return Err(ErrorCode::InvalidUsername),
+            (Some(_), None) => None,
+            (Some(name), Some(other)) if name.key() == other.key() => None,
+            (Some(_), Some(_)) => return Err(ErrorCode::UsernameMismatch),
+            (None, Some(name)) if self.presence.is_taken(&name) => {
+                return Err(ErrorCode::UsernameTaken);
+            }
+            (None, Some(name)) => Some(name),
+        };
+        if !connection.may_enter(&room) {
+            return Err(ErrorCode::Forbidden);
+        }
+        if connection.is_in(&room) {
+            if join.since.is_none() {
+                return Err(ErrorCode::AlreadyInRoom);
+            }
+            self.answer_join(&room, join, effects);
+            return Ok(());
+        }
+        if connection.waits_for(&room) {
+            return Err(ErrorCode::AlreadyInRoom);
+        }
+        if connection.room_count() >= self.limits.rooms_per_connection as usize {
+            return Err(ErrorCode::TooManyRooms);
+        }
+        let present = self.presence.room(&room);
+        match present {
+            Some(present) if present.headcount() >= self.limits.members_per_room as usize => {
+                return Err(ErrorCode::RoomFull);
+            }
+            Some(_) => {}
+            None if self.presence.room_count() >= self.limits.open_rooms as usize => {
+                return Err(ErrorCode::ServerFull);
+            }
+            None if !self.store_available => return Err(ErrorCode::StoreUnavailable),
+            None => {}
+        }
+        // Accepted: from here on the name is fixed.
+        let loading = present.map(|present| present.loading());
+        if let Some(name) = new_name {
+            self.presence.begin_guest(conn, name);
+        }
+        match loading {
+            Some(None) => self.enter(&room, join, effects),
+            Some(Some(load)) => self.presence.wait(&room, load, join),
+            None => {
+                let load = self.next_load;
+                self.next_load = LoadId(load.0.saturating_add(1));
+                self.presence.wait(&room, load, join);
+                effects.push(Effect::LoadRoom { room, load });
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the load that `room` waits for; none if it waits for no such load.
+    fn end_load(&mut self, room: &RoomId, load: LoadId) -> Option<Vec<Join>> {
+        let expected = self.presence.room(room)?.loading() == Some(load);
+        expected.then(|| self.presence.end_wait(room))
+    }
+
+    fn room_loaded(
+        &mut self,
+        room: RoomId,
+        load: LoadId,
+        log: StoredLog,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(joins) = self.end_load(&room, load) else {
+            return;
+        };
+        let log = Log::open(&room, log, &self.limits);
+        self.logs.insert(room.clone(), log);
+        for join in joins {
+            self.enter(&room, join, effects);
+        }
+    }
+
+    fn load_failed(&mut self, room: &RoomId, load: LoadId, effects: &mut Vec<Effect>) {
+        let Some(joins) = self.end_load(room, load) else {
+            return;
+        };
+        for Join {
+            conn, reference, ..
+        } in joins
+        {
+            let asked = Asked { conn, reference };
+            effects.push(refuse(
+                asked,
+                ErrorCode::StoreUnavailable,
+                Some(room.clone()),
+                None,
+            ));
+        }
+    }
+
+    fn enter(&mut self, room: &RoomId, join: Join, effects: &mut Vec<Effect>) {
+        let conn = join.conn;
+        let first_of_user = self.presence.enter(conn, room);
+        if first_of_user && let Some(username) = self.presence.username(conn).cloned() {
+            let joined = UserJoined {
+                room_id: room.clone(),
+                username,
+            };
+            self.broadcast(room, Some(conn), ServerMessage::UserJoined(joined), effects);
+        }
+        self.answer_join(room, join, effects);
+    }
+
+    /// `joined` and the history behind it, together within the bound of an answer (T-10).
+    fn answer_join(&self, room: &RoomId, join: Join, effects: &mut Vec<Effect>) {
+        let Some(log) = self.logs.get(room) else {
+            return;
+        };
+        let conn = join.conn;
+        let mut joined = Joined {
+            room_id: room.clone(),
+            users: self.listed_users(room, Some(conn)),
+            user_count: self
+                .presence
+                .room(room)
+                .map_or(0, |present| present.user_count()),
+            epoch: log.epoch().clone(),
+            seq: log.last_seq(),
+            recovered: false,
+            history: u32::MAX,
+            reference: join.reference,
+        };
+        let budget = self.budget_behind(&ServerMessage::Joined(joined.clone()));
+        let recovered = join
+            .since
+            .as_ref()
+            .and_then(|since| recover(room, log, since, budget));
+        joined.recovered = recovered.is_some();
+        let entries =
+            recovered.unwrap_or_else(|| newest(room, log.tail(), join.history as usize, budget));
+        joined.history = count(entries.len());
+        effects.push(send(conn, ServerMessage::Joined(joined)));
+        for entry in entries {
+            let delivery = Delivery::plain(room.clone(), entry);
+            effects.push(send(conn, ServerMessage::Message(delivery)));
+        }
+    }
+
+    fn leave(
+        &mut self,
+        room: RoomId,
+        conn: ConnId,
+        reference: Option<Ref>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        self.require_member(conn, &room)?;
+        self.exit(conn, &room, Cause::Left, effects);
+        let left = Left {
+            room_id: room,
+            reason: None,
+            reference,
+        };
+        effects.push(send(conn, ServerMessage::Left(left)));
+        Ok(())
+    }
+
+    /// Ends a membership and tells those who stay; the last one takes the room along, not its log.
+    fn exit(&mut self, conn: ConnId, room: &RoomId, reason: Cause, effects: &mut Vec<Effect>) {
+        let username = self.presence.username(conn).cloned();
+        let Some(Exit {
+            last_of_user,
+            emptied,
+        }) = self.presence.exit(conn, room)
+        else {
+            return;
+        };
+        if emptied {
+            self.logs.remove(room);
+            effects.push(Effect::ReleaseRoom { room: room.clone() });
+        } else if last_of_user && let Some(username) = username {
+            let left = UserLeft {
+                room_id: room.clone(),
+                username,
+                reason,
+            };
+            self.broadcast(room, None, ServerMessage::UserLeft(left), effects);
+        }
+    }
+
+    // Messages and history.
+
+    fn message(
+        &mut self,
+        room: RoomId,
+        asked: Asked,
+        said: Said,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refused> {
+        let Asked { conn, reference } = asked;
+        let Said {
+            text,
+            client_msg_id,
+        } = said;
+        self.require_member(conn, &room)?;
+        let Some(from) = self.presence.username(conn).cloned() else {
+            return Ok(());
+        };
+        let Some(log) = self.logs.get_mut(&room) else {
+            return Ok(());
+        };
+        let acknowledge = |entry, duplicate| {
+            let room = room.clone();
+            let own = Delivery {
+                room,
+                entry,
+                acknowledges: true,
+                duplicate,
+                reference: reference.clone(),
+            };
+            send(conn, ServerMessage::Message(own))
+        };
+        if let Some(id) = &client_msg_id
+            && let Some(original) = log.retried(from.key(), id)
+        {
+            if original.text != text {
+                return Err(ErrorCode::DuplicateId.into());
+            }
+            effects.push(acknowledge(original.clone(), true));
+            return Ok(());
+        }
+        if !self.store_available {
+            return Err(ErrorCode::StoreUnavailable.into());
+        }
+        let rate = Rate {
+            per_second: self.limits.messages_per_second,
+            burst: self.limits.burst,
+        };
+        if let Some(connection) = self.presence.connection_mut(conn) {
+            connection
+                .messages
+                .take(rate, now)
+                .map_err(|retry_after_ms| Refused {
+                    code: ErrorCode::RateLimited,
+                    retry_after_ms: Some(retry_after_ms),
+                })?;
+        }
+        let acknowledged = client_msg_id.is_some() || reference.is_some();
+        let entry = log.append(&room, now, from, text, client_msg_id, &self.limits);
+        let epoch = log.epoch().clone();
+        effects.push(Effect::Append {
+            room: room.clone(),
+            epoch,
+            entry: entry.clone(),
+        });
+        let shared = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
+        self.broadcast(&room, acknowledged.then_some(conn), shared, effects);
+        if acknowledged {
+            effects.push(acknowledge(entry, false));
+        }
+        Ok(())
+    }
+
+    fn typing(
+        &mut self,
+        room: RoomId,
+        conn: ConnId,
+        active: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        self.require_member(conn, &room)?;
+        let Some(username) = self.presence.username(conn).cloned() else {
+            return Ok(());
+        };
+        let typing = Typing {
+            room_id: room.clone(),
+            username,
+            active,
+        };
+        self.broadcast(&room, Some(conn), ServerMessage::Typing(typing), effects);
+        Ok(())
+    }
+
+    fn get_history(
+        &self,
+        room: RoomId,
+        asked: Asked,
+        limit: u32,
+        before: Option<Seq>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let Asked { conn, reference } = asked;
+        self.require_member(conn, &room)?;
+        let Some(log) = self.logs.get(&room) else {
+            return Ok(());
+        };
+        let end = log.last_seq().next();
+        let before = before.map_or(end, |before| before.min(end));
+        let epoch = log.epoch().clone();
+        let fetch = Fetch {
+            conn,
+            room,
+            epoch,
+            before,
+            limit,
+            reference,
+        };
+        match log.page(before, limit) {
+            Some(page) => self.answer_page(fetch, page, effects),
+            None => effects.push(Effect::FetchPage(fetch)),
+        }
+        Ok(())
+    }
+
+    fn page_fetched(&self, fetch: Fetch, page: Page, effects: &mut Vec<Effect>) {
+        let same_epoch = self
+            .logs
+            .get(&fetch.room)
+            .is_some_and(|log| *log.epoch() == fetch.epoch);
+        if self.require_member(fetch.conn, &fetch.room).is_ok() && same_epoch {
+            self.answer_page(fetch, page, effects);
+        } else {
+            self.fetch_failed(fetch, effects);
+        }
+    }
+
+    fn fetch_failed(&self, fetch: Fetch, effects: &mut Vec<Effect>) {
+        let Fetch {
+            conn,
+            room,
+            reference,
+            ..
+        } = fetch;
+        if self.presence.connection(conn).is_none() {
+            return;
+        }
+        // T-1: nothing of a room that was left in the meantime.
+        let code = self
+            .require_member(conn, &room)
+            .err()
+            .unwrap_or(ErrorCode::HistoryFetchFailed);
+        effects.push(refuse(Asked { conn, reference }, code, Some(room), None));
+    }
+
+    /// The messages of a page and the `history` behind them, together within the bound of an
+    /// answer (T-10).
+    fn answer_page(&self, fetch: Fetch, page: Page, effects: &mut Vec<Effect>) {
+        let Fetch {
+            conn,
+            room,
+            epoch,
+            limit,
+            reference,
+            ..
+        } = fetch;
+        let mut history = History {
+            room_id: room.clone(),
+            epoch,
+            count: u32::MAX,
+            has_more: false,
+            reference,
+        };
+        let budget = self.budget_behind(&ServerMessage::History(history.clone()));
+        let entries = newest(&room, page.entries.iter(), limit as usize, budget);
+        history.has_more = page.has_more || entries.len() < page.entries.len();
+        history.count = count(entries.len());
+        for entry in entries {
+            let delivery = Delivery::plain(room.clone(), entry);
+            effects.push(send(conn, ServerMessage::Message(delivery)));
+        }
+        effects.push(send(conn, ServerMessage::History(history)));
+    }
+
+    // Lists.
+
+    fn list_rooms(
+        &self,
+        after: Option<&RoomId>,
+        conn: ConnId,
+        reference: Option<Ref>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(connection) = self.presence.connection(conn) else {
+            return;
+        };
+        let visible = || self.logs.keys().filter(|room| connection.may_enter(room));
+        let mut list = RoomList {
+            rooms: Vec::new(),
+            room_count: count(visible().count()),
+            reference,
+        };
+        let mut budget = self.budget_behind(&ServerMessage::RoomList(list.clone()));
+        let behind = visible().skip_while(|&room| after.is_some_and(|after| room <= after));
+        for id in behind.take(self.limits.listed_rooms as usize) {
+            let bytes = escaped_bytes(id.as_str()) + r#"{"id":"","userCount":4294967295},"#.len();
+            let Some(rest) = budget.checked_sub(bytes) else {
+                break;
+            };
+            budget = rest;
+            let user_count = self
+                .presence
+                .room(id)
+                .map_or(0, |present| present.user_count());
+            list.rooms.push(RoomInfo {
+                id: id.clone(),
+                user_count,
+            });
+        }
+        effects.push(send(conn, ServerMessage::RoomList(list)));
+    }
+
+    fn list_users(
+        &self,
+        room: RoomId,
+        conn: ConnId,
+        reference: Option<Ref>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        let Some(connection) = self.presence.connection(conn) else {
+            return Ok(());
+        };
+        if !connection.may_enter(&room) {
+            return Err(ErrorCode::Forbidden);
+        }
+        let users = self.listed_users(&room, None);
+        let user_count = self
+            .presence
+            .room(&room)
+            .map_or(0, |present| present.user_count());
+        let list = UserList {
+            room_id: room,
+            users,
+            user_count,
+            reference,
+        };
+        effects.push(send(conn, ServerMessage::UserList(list)));
+        Ok(())
+    }
+
+    /// The users of a room in order of joining, as many as a list may name; `oneself` is always
+    /// among them. They take at most half of an answer, so that the rest of it has room.
+    fn listed_users(&self, room: &RoomId, oneself: Option<ConnId>) -> Vec<Username> {
+        let most = self.limits.listed_users as usize;
+        let mut budget = self.limits.answer_bytes as usize / 2;
+        let mut users: Vec<Username> = Vec::new();
+        let mut all = self.presence.users(room);
+        for user in all.by_ref().take(most) {
+            let Some(rest) = budget.checked_sub(escaped_bytes(user.as_str()) + r#""","#.len())
+            else {
+                break;
+            };
+            budget = rest;
+            users.push(user.clone());
+        }
+        if let Some(own) = oneself.and_then(|conn| self.presence.username(conn))
+            && !users.contains(own)
+        {
+            users.truncate(most.saturating_sub(1));
+            users.push(own.clone());
+        }
+        users
+    }
+
+    // Helpers.
+
+    fn require_member(&self, conn: ConnId, room: &RoomId) -> Result<(), ErrorCode> {
+        let member = self
+            .presence
+            .connection(conn)
+            .is_some_and(|found| found.is_in(room));
+        if member {
+            Ok(())
+        } else {
+            Err(ErrorCode::NotInRoom)
+        }
+    }
+
+    /// Sends to every member but one, unless there is nobody else (T-9).
+    fn broadcast(
+        &mut self,
+        room: &RoomId,
+        except: Option<ConnId>,
+        message: ServerMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(members) = self.presence.members(room) else {
+            return;
+        };
+        if members.iter().any(|&member| Some(member) != except) {
+            effects.push(Effect::Send {
+                to: Recipients::Room { members, except },
+                message,
+            });
+        }
+    }
+
+    /// The bytes that an answer has left besides this message.
+    fn budget_behind(&self, message: &ServerMessage) -> usize {
+        let taken = frame_bytes(encode(message).len());
+        (self.limits.answer_bytes as usize).saturating_sub(taken)
+    }
+
+    /// Checks every invariant of a single state, by number.
+    ///
+    /// # Errors
+    /// The first one found broken. Never for a state that [`State::apply`] made.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.presence.check(&self.limits)?;
+        let open = |room: &RoomId| {
+            self.presence
+                .room(room)
+                .is_some_and(|present| present.member_count() > 0)
+        };
+        for (room, log) in &self.logs {
+            ensure(open(room), Invariant::Rooms, || {
+                format!("{room} has a log and no member")
+            })?;
+            log.check(room, &self.limits)?;
+        }
+        let loading = |room: &RoomId| {
+            self.presence
+                .room(room)
+                .and_then(|present| present.loading())
+        };
+        for room in self.presence.room_ids() {
+            let known = loading(room).is_some() || self.logs.contains_key(room);
+            ensure(known, Invariant::Rooms, || {
+                format!("{room} is open and has no log")
+            })?;
+            ensure(
+                loading(room).is_none_or(|load| load < self.next_load),
+                Invariant::Rooms,
+                || format!("{room} waits for a load that was never asked for"),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// What a `message` says.
+struct Said {
+    text: MessageText,
+    client_msg_id: Option<ClientMsgId>,
+}
+
+fn send(conn: ConnId, message: ServerMessage) -> Effect {
+    Effect::Send {
+        to: Recipients::One(conn),
+        message,
+    }
+}
+
+fn error(conn: ConnId, refusal: Refusal) -> Effect {
+    send(conn, ServerMessage::Error(ErrorMessage(refusal)))
+}
+
+fn refuse(
+    asked: Asked,
+    refused: impl Into<Refused>,
+    room: Option<RoomId>,
+    client_msg_id: Option<ClientMsgId>,
+) -> Effect {
+    let Asked { conn, reference } = asked;
+    let Refused {
+        code,
+        retry_after_ms,
+    } = refused.into();
+    error(
+        conn,
+        Refusal {
+            code,
+            room,
+            reference,
+            client_msg_id,
+            retry_after_ms,
+        },
+    )
+}
+
+/// Everything behind `since`; none if that is not all in the tail or does not fit.
+fn recover(room: &RoomId, log: &Log, since: &Since, budget: usize) -> Option<Vec<Arc<Entry>>> {
+    let missed = log.behind(since)?;
+    let fitting = newest(room, missed, usize::MAX, budget);
+    let all = fitting
+        .first()
+        .map_or_else(|| log.last_seq().next(), |entry| entry.seq);
+    (all == since.seq.next()).then_some(fitting)
+}
+
+/// The newest of `entries` that fit, at most `most`, in their order.
+fn newest<'a>(
+    room: &RoomId,
+    entries: impl DoubleEndedIterator<Item = &'a Arc<Entry>>,
+    most: usize,
+    mut budget: usize,
+) -> Vec<Arc<Entry>> {
+    let mut kept = Vec::new();
+    for entry in entries.rev().take(most) {
+        let Some(rest) = budget.checked_sub(message_bytes(room, entry)) else {
+            break;
+        };
+        budget = rest;
+        kept.push(entry.clone());
+    }
+    kept.reverse();
+    kept
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,350 @@
+//! The values that the domain is made of. Each checks itself on construction, so nothing behind
+//! this module ever holds a bad one.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use core::fmt;
+
+use icu_properties::CodePointMapData;
+use icu_properties::props::GeneralCategory;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::limits::{ROOM_ID_CHARS, TEXT_CHARS, TOKEN_CHARS, USERNAME_CHARS};
+use crate::name::NameKey;
+
+/// Milliseconds since the Unix epoch.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// This time and `ms` milliseconds, at most the end of time.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this time, 0 if it lies behind.
+    #[must_use]
+    pub const fn ms_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One connection, never used again after it ended. The high 16 bits are left for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+/// The place of an entry in a room's log: 1, 2, 3 … within an epoch; 0 is before the first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The one behind this.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// A load of a room, numbered by the state: its answer names it, so that a late answer to an
+/// earlier load is not taken for it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct LoadId(pub u64);
+
+/// 128 random bits that name a guest to itself: who holds them may be another connection of that
+/// guest. A secret, so [`fmt::Debug`] prints nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ResumeToken(u128);
+
+impl ResumeToken {
+    /// From 128 random bits of a cryptographic source.
+    #[must_use]
+    pub const fn from_random(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// From what a client sent: 32 hexadecimal digits in lower case, or none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let well_formed =
+            text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !well_formed {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Debug for ResumeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResumeToken(…)")
+    }
+}
+
+impl Serialize for ResumeToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:032x}", self.0))
+    }
+}
+
+impl TryFrom<String> for ResumeToken {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        Self::parse(&text).ok_or(InvalidText::ForbiddenCharacter)
+    }
+}
+
+/// Which rule a text broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidText {
+    /// Nothing, or nothing visible.
+    Empty,
+    /// More scalar values than this.
+    TooLong(u32),
+    /// A control, format or line-separator character, or one that is not printable ASCII where
+    /// only that is allowed.
+    ForbiddenCharacter,
+    /// White space at either end.
+    OuterWhiteSpace,
+}
+
+impl fmt::Display for InvalidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("empty, or without a visible character"),
+            Self::TooLong(most) => write!(f, "longer than {most} characters"),
+            Self::ForbiddenCharacter => f.write_str("holds a character that is not allowed"),
+            Self::OuterWhiteSpace => f.write_str("white space at either end"),
+        }
+    }
+}
+
+impl core::error::Error for InvalidText {}
+
+/// A string newtype over `Arc<str>`: checked when made, cheap to clone, a plain string in serde.
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` and keeps a copy.
+            ///
+            /// # Errors
+            /// The rule that `text` breaks.
+            pub fn new(text: &str) -> Result<Self, InvalidText> {
+                $check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidText;
+
+            fn try_from(text: String) -> Result<Self, InvalidText> {
+                Self::new(&text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_type! {
+    /// The name of a room: opaque, compared byte by byte. 1 to 64 scalar values, no control,
+    /// format or line-separator character, no white space at either end.
+    RoomId, |text| visible(text, ROOM_ID_CHARS)
+}
+text_type! {
+    /// What somebody said: 1 to 2000 scalar values of any kind.
+    MessageText, |text: &str| length(text, TEXT_CHARS)
+}
+text_type! {
+    /// A client's own id of a message, with which a retry is recognised: 1 to 64 printable ASCII
+    /// characters.
+    ClientMsgId, printable_ascii
+}
+text_type! {
+    /// A client's own tag of a request, echoed by its answer: 1 to 64 printable ASCII characters.
+    Ref, printable_ascii
+}
+text_type! {
+    /// Names one life of a room's log, within which no seq repeats: 1 to 64 printable ASCII
+    /// characters.
+    Epoch, printable_ascii
+}
+
+/// What a user is called: 1 to 32 scalar values, no control, format or line-separator character,
+/// no white space at either end. It knows its key, by which names are compared.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Username {
+    text: Arc<str>,
+    key: NameKey,
+}
+
+impl Username {
+    /// Checks `text` and keeps a copy.
+    ///
+    /// # Errors
+    /// The rule that `text` breaks; a name whose key is empty is [`InvalidText::Empty`].
+    pub fn new(text: &str) -> Result<Self, InvalidText> {
+        visible(text, USERNAME_CHARS)?;
+        let key = NameKey::of(text).ok_or(InvalidText::Empty)?;
+        Ok(Self {
+            text: text.into(),
+            key,
+        })
+    }
+
+    /// The name as its holder spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What decides whether two names are the same.
+    #[must_use]
+    pub fn key(&self) -> &NameKey {
+        &self.key
+    }
+}
+
+/// By spelling; for sameness of names compare the keys.
+impl PartialEq for Username {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Username {}
+
+impl Serialize for Username {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl TryFrom<String> for Username {
+    type Error = InvalidText;
+
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        Self::new(&text)
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Whether a room may be entered: its id, or every id that begins so when it ends in `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoomPattern(pub Arc<str>);
+
+impl RoomPattern {
+    /// Whether this pattern covers `room`.
+    #[must_use]
+    pub fn covers(&self, room: &RoomId) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(prefix) => room.as_str().starts_with(prefix),
+            None => room.as_str() == &*self.0,
+        }
+    }
+}
+
+fn length(text: &str, most: u32) -> Result<(), InvalidText> {
+    if text.is_empty() {
+        return Err(InvalidText::Empty);
+    }
+    // A scalar value has at least one byte: most texts need no counting.
+    if text.len() > most as usize && text.chars().count() > most as usize {
+        return Err(InvalidText::TooLong(most));
+    }
+    Ok(())
+}
+
+fn visible(text: &str, most: u32) -> Result<(), InvalidText> {
+    length(text, most)?;
+    if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        let categories = CodePointMapData::<GeneralCategory>::new();
+        let forbidden = |c| {
+            matches!(
+                categories.get(c),
+                GeneralCategory::Control
+                    | GeneralCategory::Format
+                    | GeneralCategory::LineSeparator
+                    | GeneralCategory::ParagraphSeparator
+            )
+        };
+        if text.chars().any(forbidden) {
+            return Err(InvalidText::ForbiddenCharacter);
+        }
+    }
+    if text.trim() != text {
+        return Err(InvalidText::OuterWhiteSpace);
+    }
+    Ok(())
+}
+
+fn printable_ascii(text: &str) -> Result<(), InvalidText> {
+    length(text, TOKEN_CHARS)?;
+    if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+        return Err(InvalidText::ForbiddenCharacter);
+    }
+    Ok(())
+}
+
+/// A secret that a client presents to prove who it is; [`fmt::Debug`] prints nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_string())
+    }
+
+    /// The secret itself, for whoever verifies it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}

@@ -1,0 +1,1 @@
+//! Properties of the core against the model, by several drivers.

@@ -1,0 +1,1 @@
+//! The repository itself: ARCHITECTURE.md, the checks and the tests name the same invariants.

@@ -1,0 +1,1 @@
+//! Snapshots of the tables that clients rely on.

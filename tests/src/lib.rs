@@ -1,0 +1,8 @@
+//! The harness that proves parlor, as a library: what the drivers in `it/` and the fuzz targets in
+//! `fuzz/` share.
+
+pub mod action;
+pub mod fuzz;
+pub mod model;
+pub mod run;
+pub mod script;

@@ -1,0 +1,1 @@
+//! The naive model: what the server should do, written for clarity alone.

@@ -1,0 +1,1 @@
+//! Runs actions against the core and the model at once.

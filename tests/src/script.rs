@@ -1,0 +1,1 @@
+//! Conversations as text: a script goes in, a transcript comes out.
