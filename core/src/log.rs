@@ -85,6 +85,13 @@ impl StoredLog {
             tail,
         })
     }
+
+    /// The texts of its entries, to be crossed out in a trace.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut MessageText> {
+        self.tail
+            .iter_mut()
+            .map(|entry| &mut Arc::make_mut(entry).text)
+    }
 }
 
 /// The entries of a stored log are not consecutive, or do not end where the log ends.

@@ -1,1 +1,27 @@
-//! The loop around the core.
+//! The loop around [`parlor_core`]: it batches events, keeps the write-ahead order, carries out
+//! effects through [`Outlet`]s and survives panics. It belongs to no async runtime: it needs an
+//! executor to [`Hub::run`] on and somebody to [`Handle::tick`] once a second, nothing else.
+//!
+//! An adapter accepts sockets, makes an [`Outlet`] of each writing half, calls [`Handle::connect`],
+//! and hands over what the session admits from the reading half through its [`Connection`].
+
+mod batch;
+mod clock;
+mod crash;
+mod fanout;
+mod frame;
+mod handle;
+mod hub;
+mod inbox;
+mod memory;
+mod outlet;
+mod store;
+
+pub use clock::Clock;
+pub use crash::CrashReport;
+pub use frame::{Frame, Opcode, close_frame, frame};
+pub use handle::{Connection, Handle, HubGone};
+pub use hub::{Hub, HubConfig, HubError};
+pub use memory::{MemoryStore, Retention};
+pub use outlet::Outlet;
+pub use store::{Append, Store, StoreError, StoreWorker};

@@ -1,1 +1,17 @@
-//! parlor on smol.
+//! parlor on smol: listens, accepts, serves HTTP, and lets each WebSocket connection talk to the
+//! [hub](parlor_hub). The binary `parlor` is a command line around [`Server`].
+//!
+//! What is this runtime's own is here: sockets, timers, tasks. What a chat is, is in
+//! [`parlor_core`].
+
+mod admission;
+mod chat;
+mod connection;
+mod http;
+mod outlet;
+mod server;
+mod websocket;
+
+pub use chat::Chat;
+pub use connection::{ConnectionClock, Flow, Protocol};
+pub use server::{Config, Server, ServerError};

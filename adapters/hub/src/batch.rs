@@ -1,0 +1,151 @@
+//! What one turn of the hub leaves to be done: effects, and between them what concerns single
+//! sockets, all of it withheld until its appends are stored.
+
+use std::collections::VecDeque;
+
+use parlor_core::{CloseReason, ConnId, Effect, Recipients, ServerMessage};
+
+use crate::frame::Frame;
+use crate::store::Append;
+
+/// Events in one batch: a turn of about a millisecond, so that whoever came last does not wait
+/// longer for its frame to be written.
+const MOST_EVENTS: usize = 1024;
+/// Bytes of effects in one batch, for the time when texts and histories are long.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Work of the hub's own, in its place among the effects.
+pub(crate) enum Local {
+    /// Queue a control frame.
+    Control(ConnId, Frame),
+    /// End a connection, with a close frame if there is a reason.
+    End(ConnId, Option<CloseReason>),
+    /// The answer that held this connection back is among the effects before.
+    Answered(ConnId),
+}
+
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Where [`State::apply`](parlor_core::State::apply) puts its effects.
+    pub(crate) effects: Vec<Effect>,
+    /// Each stands before the effect of its index.
+    locals: VecDeque<(usize, Local)>,
+    events: usize,
+    weighed: usize,
+    bytes: usize,
+}
+
+/// A piece of a batch, in order.
+pub(crate) enum Step {
+    Effect(Effect),
+    Local(Local),
+}
+
+impl Batch {
+    pub(crate) fn push_local(&mut self, local: Local) {
+        self.locals.push_back((self.effects.len(), local));
+    }
+
+    /// One more event was applied to it.
+    pub(crate) fn count_event(&mut self) {
+        self.events += 1;
+        self.bytes += self.effects[self.weighed..]
+            .iter()
+            .map(bytes)
+            .sum::<usize>();
+        self.weighed = self.effects.len();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.effects.is_empty() && self.locals.is_empty()
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.events >= MOST_EVENTS || self.bytes >= MOST_BYTES
+    }
+
+    pub(crate) fn appends(&self) -> Vec<Append> {
+        self.effects.iter().filter_map(Append::of).collect()
+    }
+
+    pub(crate) fn steps(self) -> impl Iterator<Item = Step> {
+        let Self {
+            effects,
+            mut locals,
+            ..
+        } = self;
+        let mut effects = effects.into_iter().enumerate().peekable();
+        std::iter::from_fn(move || {
+            let next = effects.peek().map_or(usize::MAX, |(index, _)| *index);
+            if locals.front().is_some_and(|(before, _)| *before <= next) {
+                return locals.pop_front().map(|(_, local)| Step::Local(local));
+            }
+            effects.next().map(|(_, effect)| Step::Effect(effect))
+        })
+    }
+}
+
+/// What an effect holds in memory that nothing else does, about.
+fn bytes(effect: &Effect) -> usize {
+    const ITSELF: usize = 128;
+    let text = match effect {
+        Effect::Append { entry, .. } => entry.text.as_str().len(),
+        // A replayed entry may be on its way out of the tail.
+        Effect::Send {
+            to: Recipients::One(_),
+            message: ServerMessage::Message(delivery),
+        } => delivery.entry.text.as_str().len(),
+        Effect::Send { .. }
+        | Effect::Close { .. }
+        | Effect::LoadRoom { .. }
+        | Effect::FetchPage(_)
+        | Effect::ReleaseRoom { .. } => 0,
+    };
+    ITSELF + text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(conn: u64) -> Effect {
+        Effect::Close {
+            conn: ConnId(conn),
+            reason: CloseReason::Slow,
+        }
+    }
+
+    #[test]
+    fn local_work_keeps_its_place_among_the_effects() {
+        let mut batch = Batch::default();
+        batch.push_local(Local::End(ConnId(0), None));
+        batch.effects.push(close(1));
+        batch.effects.push(close(2));
+        batch.push_local(Local::End(ConnId(3), None));
+        batch.effects.push(close(4));
+        batch.push_local(Local::Answered(ConnId(5)));
+        let order = batch.steps().map(|step| match step {
+            Step::Effect(Effect::Close { conn, .. }) => conn.0,
+            Step::Local(Local::End(conn, _) | Local::Answered(conn)) => conn.0,
+            Step::Effect(_) | Step::Local(Local::Control(..)) => u64::MAX,
+        });
+        assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_batch_is_full_after_so_many_events_or_bytes() {
+        let mut batch = Batch::default();
+        for _ in 0..MOST_EVENTS {
+            assert!(!batch.is_full());
+            batch.count_event();
+        }
+        assert!(batch.is_full());
+
+        let mut batch = Batch::default();
+        batch
+            .effects
+            .extend((0..MOST_BYTES as u64 / 128).map(close));
+        batch.count_event();
+        assert!(batch.is_full());
+    }
+}

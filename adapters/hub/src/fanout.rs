@@ -1,0 +1,363 @@
+//! Every connection's way out: queues frames in effect order, writes each touched outlet once
+//! a turn, and cuts whoever does not keep up. It never waits for anybody.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use async_channel::Sender;
+use parlor_core::{Cause, CloseReason, ConnId, Limits, Timestamp};
+use rustc_hash::FxHashMap;
+use tracing::{debug, info};
+
+use crate::frame::{Frame, close_frame};
+use crate::inbox::{Internal, Released};
+use crate::outlet::{Outbox, Outlet};
+
+/// What a frame is worth when there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// It is queued, or its connection is cut.
+    Kept,
+    /// Typing: it is dropped when much waits already.
+    Droppable,
+}
+
+pub(crate) struct Fanout {
+    outbox_bytes: usize,
+    outbox_total_bytes: u64,
+    close_grace_ms: u64,
+    lines: FxHashMap<ConnId, Line>,
+    /// Lines to be looked at before the turn ends.
+    touched: Vec<ConnId>,
+    /// Connections that ended here: the core does not know yet.
+    lost: Vec<(ConnId, Cause)>,
+    total_bytes: u64,
+    scratch: Vec<u8>,
+    internal: Sender<Internal>,
+    /// Whose outlet is at work: the one to blame for a panic.
+    writing: Option<ConnId>,
+}
+
+/// One connection's way out.
+struct Line {
+    outlet: Box<dyn Outlet>,
+    outbox: Outbox,
+    signals: Sender<Released>,
+    hold: Hold,
+    /// Until when a line that takes no more frames may take to write its last ones.
+    closing: Option<Timestamp>,
+    /// Whether the outlet said that it will call the waker.
+    blocked: bool,
+    touched: bool,
+    waker: Option<Arc<LineWaker>>,
+}
+
+/// Whether the reading half is held back (T-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Free,
+    /// By a request without an answer so far.
+    Asked,
+    /// By an answer that still waits with too much else.
+    Answered,
+}
+
+/// Tells the hub, once, that an outlet can take more.
+struct LineWaker {
+    conn: ConnId,
+    internal: Sender<Internal>,
+    woken: AtomicBool,
+}
+
+impl Wake for LineWaker {
+    fn wake(self: Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // Without a hub nobody writes.
+            let _ = self.internal.try_send(Internal::Writable(self.conn));
+        }
+    }
+}
+
+impl Fanout {
+    pub(crate) fn new(limits: &Limits, internal: Sender<Internal>) -> Self {
+        Self {
+            outbox_bytes: limits.outbox_bytes as usize,
+            outbox_total_bytes: limits.outbox_total_bytes,
+            close_grace_ms: limits.close_grace_ms.into(),
+            lines: FxHashMap::default(),
+            touched: Vec::new(),
+            lost: Vec::new(),
+            total_bytes: 0,
+            scratch: Vec::new(),
+            internal,
+            writing: None,
+        }
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        conn: ConnId,
+        outlet: Box<dyn Outlet>,
+        signals: Sender<Released>,
+    ) {
+        let line = Line {
+            outlet,
+            outbox: Outbox::default(),
+            signals,
+            hold: Hold::Free,
+            closing: None,
+            blocked: false,
+            touched: false,
+            waker: None,
+        };
+        self.lines.insert(conn, line);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Queues a frame behind all earlier ones.
+    pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth, now: Timestamp) {
+        let Some(line) = self
+            .lines
+            .get_mut(&conn)
+            .filter(|line| line.closing.is_none())
+        else {
+            return;
+        };
+        let waiting = line.outbox.bytes() + frame.len();
+        if worth == Worth::Droppable && waiting > self.outbox_bytes / 4 {
+            return;
+        }
+        if waiting > self.outbox_bytes {
+            return self.cut(conn, now);
+        }
+        line.outbox.push(frame.clone());
+        self.total_bytes += frame.len() as u64;
+        self.touch(conn);
+        if self.total_bytes > self.outbox_total_bytes {
+            self.cut_worst(now);
+        }
+    }
+
+    /// Queues the close frame behind everything else and takes no more.
+    pub(crate) fn close(&mut self, conn: ConnId, reason: Option<CloseReason>, now: Timestamp) {
+        let Some(line) = self
+            .lines
+            .get_mut(&conn)
+            .filter(|line| line.closing.is_none())
+        else {
+            return;
+        };
+        line.closing = Some(now.plus_ms(self.close_grace_ms));
+        if let Some(reason) = reason {
+            let frame = close_frame(reason);
+            self.total_bytes += frame.len() as u64;
+            line.outbox.push(frame);
+            debug!(%conn, code = reason.code(), "closing");
+        }
+        self.touch(conn);
+    }
+
+    /// Closes everybody, the one to blame as an internal error.
+    pub(crate) fn close_all(
+        &mut self,
+        reason: CloseReason,
+        to_blame: Option<ConnId>,
+        now: Timestamp,
+    ) {
+        let mut conns: Vec<ConnId> = self.lines.keys().copied().collect();
+        conns.sort_unstable();
+        for conn in conns {
+            let own = if to_blame == Some(conn) {
+                CloseReason::Internal
+            } else {
+                reason
+            };
+            self.close(conn, Some(own), now);
+        }
+    }
+
+    /// Drops a line whose outlet cannot be trusted any more.
+    pub(crate) fn drop_writing(&mut self) -> Option<ConnId> {
+        let conn = self.writing.take()?;
+        if let Some(line) = self.lines.remove(&conn) {
+            self.total_bytes -= line.outbox.bytes() as u64;
+        }
+        Some(conn)
+    }
+
+    /// A connection that does not read: what it was to get is dropped, but for a frame that is
+    /// half written, and it is told why. It recovers with `since`.
+    fn cut(&mut self, conn: ConnId, now: Timestamp) {
+        let Some(line) = self.lines.get_mut(&conn) else {
+            return;
+        };
+        info!(%conn, bytes = line.outbox.bytes(), "cut: it reads too slowly");
+        self.total_bytes -= line.outbox.bytes() as u64;
+        line.outbox.drop_unwritten();
+        self.total_bytes += line.outbox.bytes() as u64;
+        self.lost.push((conn, Cause::Slow));
+        self.close(conn, Some(CloseReason::Slow), now);
+    }
+
+    fn cut_worst(&mut self, now: Timestamp) {
+        let open = self.lines.iter().filter(|(_, line)| line.closing.is_none());
+        let worst = open.max_by_key(|(conn, line)| (line.outbox.bytes(), **conn));
+        if let Some((&conn, _)) = worst {
+            self.cut(conn, now);
+        }
+    }
+
+    // Holding back (T-8).
+
+    /// A request was handed over behind which nothing may come until it is answered.
+    pub(crate) fn hold(&mut self, conn: ConnId) {
+        if let Some(line) = self.lines.get_mut(&conn) {
+            line.hold = Hold::Asked;
+        }
+    }
+
+    pub(crate) fn awaits_answer(&self, conn: ConnId) -> bool {
+        self.lines
+            .get(&conn)
+            .is_some_and(|line| line.hold == Hold::Asked)
+    }
+
+    /// Its answer is queued.
+    pub(crate) fn answered(&mut self, conn: ConnId) {
+        if let Some(line) = self.lines.get_mut(&conn)
+            && line.hold == Hold::Asked
+        {
+            line.hold = Hold::Answered;
+            self.touch(conn);
+        }
+    }
+
+    // Writing.
+
+    /// An outlet may take more.
+    pub(crate) fn writable(&mut self, conn: ConnId) {
+        if let Some(line) = self.lines.get_mut(&conn) {
+            line.blocked = false;
+            self.touch(conn);
+        }
+    }
+
+    /// Writes every touched line once. True if somebody was lost on the way.
+    pub(crate) fn flush(&mut self) -> bool {
+        let touched = std::mem::take(&mut self.touched);
+        for &conn in &touched {
+            self.flush_line(conn);
+        }
+        // Keeps its memory for the next turn.
+        if self.touched.is_empty() {
+            self.touched = touched;
+            self.touched.clear();
+        }
+        !self.lost.is_empty()
+    }
+
+    /// Connections that ended here, each once.
+    pub(crate) fn take_lost(&mut self) -> Vec<(ConnId, Cause)> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Gives up the lines that were given long enough.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        let late = |line: &Line| line.closing.is_some_and(|deadline| deadline <= now);
+        let mut expired: Vec<ConnId> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| late(line))
+            .map(|(&conn, _)| conn)
+            .collect();
+        expired.sort_unstable();
+        for conn in expired {
+            debug!(%conn, "gave up on its last frames");
+            self.remove(conn, |outlet| outlet.abort());
+        }
+    }
+
+    fn touch(&mut self, conn: ConnId) {
+        if let Some(line) = self.lines.get_mut(&conn)
+            && !line.touched
+        {
+            line.touched = true;
+            self.touched.push(conn);
+        }
+    }
+
+    fn flush_line(&mut self, conn: ConnId) {
+        let Some(line) = self.lines.get_mut(&conn) else {
+            return;
+        };
+        line.touched = false;
+        if !line.blocked && line.outbox.bytes() > 0 {
+            let before = line.outbox.bytes();
+            let waker = line.waker(conn, &self.internal);
+            self.writing = Some(conn);
+            let outlet = &mut *line.outlet;
+            let mut cx = Context::from_waker(&waker);
+            let written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+            self.writing = None;
+            self.total_bytes -= (before - line.outbox.bytes()) as u64;
+            match written {
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => line.blocked = true,
+                Poll::Ready(Err(error)) => {
+                    debug!(%conn, %error, "cannot write");
+                    if line.closing.is_none() {
+                        self.lost.push((conn, Cause::Disconnected));
+                    }
+                    return self.remove(conn, |outlet| outlet.abort());
+                }
+            }
+        }
+        if line.closing.is_some() && line.outbox.bytes() == 0 {
+            self.remove(conn, |outlet| outlet.finish());
+        } else if line.hold == Hold::Answered && line.outbox.bytes() < self.outbox_bytes / 4 {
+            line.hold = Hold::Free;
+            // Full or closed: the reading half has what it waits for, or is gone.
+            let _ = line.signals.try_send(Released);
+        }
+    }
+
+    fn remove(&mut self, conn: ConnId, last_word: fn(&mut Box<dyn Outlet>)) {
+        if let Some(mut line) = self.lines.remove(&conn) {
+            self.total_bytes -= line.outbox.bytes() as u64;
+            self.writing = Some(conn);
+            last_word(&mut line.outlet);
+            self.writing = None;
+        }
+    }
+}
+
+impl Line {
+    /// The waker of this line, armed again. Most lines never block, but the outlet decides.
+    fn waker(&mut self, conn: ConnId, internal: &Sender<Internal>) -> Waker {
+        let waker = self.waker.get_or_insert_with(|| {
+            Arc::new(LineWaker {
+                conn,
+                internal: internal.clone(),
+                woken: AtomicBool::new(false),
+            })
+        });
+        waker.woken.store(false, Ordering::Release);
+        waker.clone().into()
+    }
+}
+
+impl fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Fanout({} lines, {} bytes)",
+            self.lines.len(),
+            self.total_bytes
+        )
+    }
+}

@@ -1,0 +1,202 @@
+//! What an adapter holds: a [`Handle`] to the hub, and one [`Connection`] for each of its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_channel::{Receiver, Sender, TrySendError};
+use parlor_core::{CloseReason, ConnId, Identity, Input, Refusal, Request, ResumeToken};
+
+use crate::frame::Frame;
+use crate::inbox::{Inbound, Internal, Released};
+use crate::outlet::Outlet;
+
+/// The hub is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubGone;
+
+impl fmt::Display for HubGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the hub is gone")
+    }
+}
+
+impl std::error::Error for HubGone {}
+
+/// A way to reach the hub; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inbox: Sender<Inbound>,
+    pub(crate) internal: Sender<Internal>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What the hub and its handles both see.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    next_conn: AtomicU64,
+    pub(crate) store_failed: AtomicBool,
+}
+
+impl Handle {
+    /// Takes in a connection whose frames go to `outlet`. `resume_token` is fresh random bits.
+    ///
+    /// # Errors
+    /// When the hub is gone.
+    pub async fn connect(
+        &self,
+        resume_token: ResumeToken,
+        outlet: impl Outlet + 'static,
+    ) -> Result<Connection, HubGone> {
+        let conn = ConnId(self.shared.next_conn.fetch_add(1, Ordering::Relaxed));
+        // One release at a time can be on its way.
+        let (released, signals) = async_channel::bounded(1);
+        let outlet = Box::new(outlet);
+        let open = Inbound::Open {
+            conn,
+            resume_token,
+            outlet,
+            signals: released,
+        };
+        self.inbox.send(open).await.map_err(|_| HubGone)?;
+        Ok(Connection {
+            id: conn,
+            handle: self.clone(),
+            signals,
+            ended: false,
+        })
+    }
+
+    /// Tells the hub that time goes by: to be called about once a second. Deadlines of closing
+    /// connections and of the store are looked at then.
+    pub fn tick(&self) {
+        // A full inbox is busy, and the next tick will do.
+        let _ = self.inbox.try_send(Inbound::Tick);
+    }
+
+    /// Says goodbye to everybody; the hub ends when all of them took it.
+    pub async fn shutdown(&self) {
+        // A hub that is gone needs no goodbye.
+        let _ = self.inbox.send(Inbound::Shutdown).await;
+    }
+
+    /// Whether messages can be stored.
+    #[must_use]
+    pub fn is_storing(&self) -> bool {
+        !self.shared.store_failed.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// The reading half of a connection: what it hands over, and when. Dropping it without
+/// [`Connection::end`] ends the connection as an internal error.
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnId,
+    handle: Handle,
+    signals: Receiver<Released>,
+    ended: bool,
+}
+
+impl Connection {
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Hands over a request, and waits until the next may be handed over: at once for most, and
+    /// until the answer is on its way for those that hold (T-8).
+    ///
+    /// # Errors
+    /// When the hub is gone, or has finished with this connection.
+    pub async fn receive(&self, request: Request) -> Result<(), HubGone> {
+        let holds = request.kind.holds();
+        self.send(Inbound::Input(Input::Received {
+            conn: self.id,
+            request,
+        }))
+        .await?;
+        if holds {
+            let Released = self.signals.recv().await.map_err(|_| HubGone)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over a refusal, so that it takes its place among the answers.
+    ///
+    /// # Errors
+    /// When the hub is gone.
+    pub async fn refuse(&self, refusal: Refusal) -> Result<(), HubGone> {
+        self.send(Inbound::Input(Input::Refused {
+            conn: self.id,
+            refusal,
+        }))
+        .await
+    }
+
+    /// Hands over verified claims; the `hello` that carried them follows.
+    ///
+    /// # Errors
+    /// When the hub is gone.
+    pub async fn identify(&self, identity: Identity) -> Result<(), HubGone> {
+        self.send(Inbound::Input(Input::Identified {
+            conn: self.id,
+            identity,
+        }))
+        .await
+    }
+
+    /// Queues a frame of the WebSocket's own (ping, pong, the answer to a close) behind what was
+    /// handed over before.
+    ///
+    /// # Errors
+    /// When the hub is gone.
+    pub async fn control(&self, frame: impl Into<Frame>) -> Result<(), HubGone> {
+        self.send(Inbound::Control {
+            conn: self.id,
+            frame: frame.into(),
+        })
+        .await
+    }
+
+    /// Ends the connection. With a reason the peer is told so; without, it closed by itself.
+    pub async fn end(&mut self, reason: Option<CloseReason>) {
+        // A hub that is gone has ended every connection.
+        let _ = self
+            .send(Inbound::End {
+                conn: self.id,
+                reason,
+            })
+            .await;
+        self.ended = true;
+    }
+
+    /// Waits until the hub has finished with this connection: its last frame is written, or given
+    /// up.
+    pub async fn finished(&self) {
+        while self.signals.recv().await.is_ok() {}
+    }
+
+    async fn send(&self, inbound: Inbound) -> Result<(), HubGone> {
+        self.handle.inbox.send(inbound).await.map_err(|_| HubGone)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.ended {
+            // It overtakes what this connection handed over before, which is as good as lost.
+            let dropped = self.handle.internal.try_send(Internal::Dropped(self.id));
+            debug_assert!(
+                !matches!(dropped, Err(TrySendError::Full(_))),
+                "it has no bound"
+            );
+        }
+    }
+}

@@ -1,0 +1,617 @@
+//! The loop: takes what is ready, applies it to the one [`State`], has the store keep the new
+//! entries, and only then carries out the effects, in order. One turn is synchronous;
+//! between turns the hub waits, and it waits for nothing but its inbox.
+
+use std::any::Any;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_channel::Receiver;
+use futures_lite::future;
+use parlor_core::encode::encode;
+use parlor_core::{
+    Cause, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, ServerMessage, State,
+    Timestamp,
+};
+use tracing::{error, info, warn};
+
+use crate::batch::{Batch, Local, Step};
+use crate::crash::{CrashReport, Recorder};
+use crate::fanout::{Fanout, Worth};
+use crate::frame::{Opcode, frame};
+use crate::handle::{Handle, Shared};
+use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
+use crate::store::{Answer, Question, Store, StoreError, StoreLink, StoreWorker};
+
+/// Panics that are survived within [`RESTART_WINDOW_MS`].
+const MOST_RESTARTS: usize = 3;
+const RESTART_WINDOW_MS: u64 = 60_000;
+/// A store that takes this long for one answer will not answer at all.
+const STORE_HANGS_MS: u64 = 30_000;
+/// Between two tries to reopen a failed store: twice as long each time, up to the second number.
+const REOPEN_MS: (u64, u64) = (1000, 30_000);
+
+/// What a hub needs besides its store.
+pub struct HubConfig {
+    /// The limits of the server.
+    pub limits: Limits,
+    /// The time; see [`Clock::system`](crate::Clock::system).
+    pub clock: Box<dyn FnMut() -> Timestamp + Send>,
+    /// Keeps the report of a panic, for whoever looks into it.
+    pub on_crash: Box<dyn FnMut(CrashReport) + Send>,
+}
+
+impl fmt::Debug for HubConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubConfig")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a hub gave up. The process should end with it: a supervisor starts a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HubError {
+    /// It panicked more than three times within a minute.
+    PanicsTooOften,
+    /// The store did not answer for half a minute.
+    StoreHangs,
+}
+
+impl fmt::Display for HubError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PanicsTooOften => "the hub panicked more than 3 times within 60 s",
+            Self::StoreHangs => "the store did not answer for 30 s",
+        })
+    }
+}
+
+impl std::error::Error for HubError {}
+
+/// The one place where everything that must be right happens.
+pub struct Hub {
+    config: HubConfig,
+    state: State,
+    now: Timestamp,
+    inbox: Receiver<Inbound>,
+    internal: Receiver<Internal>,
+    shared: Arc<Shared>,
+    fanout: Fanout,
+    store: StoreLink,
+    store_state: StoreState,
+    /// Answers of the store to an earlier generation of the state are ignored.
+    generation: u64,
+    /// When each question that waits for its answer was asked.
+    asked: VecDeque<Timestamp>,
+    /// What the events taken so far leave to be done.
+    building: Batch,
+    /// What waits for its appends to be stored.
+    committing: Option<Batch>,
+    /// Inputs of the hub's own making.
+    follow_up: VecDeque<Input>,
+    /// Who waits for a page.
+    fetching: BTreeSet<ConnId>,
+    recorder: Recorder,
+    /// Whose event is being applied.
+    applying: Option<ConnId>,
+    restarts: VecDeque<Timestamp>,
+    shutting_down: bool,
+    failed: Option<HubError>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum StoreState {
+    Working,
+    Failed { reopen_at: Timestamp, wait_ms: u64 },
+    Reopening { wait_ms: u64 },
+}
+
+impl Hub {
+    /// A hub with a store that answers at once, such as [`MemoryStore`](crate::MemoryStore).
+    pub fn new(config: HubConfig, store: impl Store + 'static) -> (Self, Handle) {
+        let (internal, inner) = async_channel::unbounded();
+        Self::build(config, StoreLink::inside(store), internal, inner)
+    }
+
+    /// A hub with a store that waits for a disk: the worker is to be run on a thread of its own.
+    pub fn with_store_thread(
+        config: HubConfig,
+        store: impl Store + 'static,
+    ) -> (Self, Handle, StoreWorker) {
+        let (internal, inner) = async_channel::unbounded();
+        let (link, worker) = StoreLink::threaded(store, internal.clone());
+        let (hub, handle) = Self::build(config, link, internal, inner);
+        (hub, handle, worker)
+    }
+
+    fn build(
+        mut config: HubConfig,
+        store: StoreLink,
+        to_internal: async_channel::Sender<Internal>,
+        internal: Receiver<Internal>,
+    ) -> (Self, Handle) {
+        config.limits = config.limits.clamped();
+        let (to_inbox, inbox) = async_channel::bounded(INBOX_EVENTS);
+        let shared = Arc::<Shared>::default();
+        let handle = Handle {
+            inbox: to_inbox,
+            internal: to_internal.clone(),
+            shared: shared.clone(),
+        };
+        let hub = Self {
+            state: State::new(config.limits.clone()),
+            now: Timestamp::default(),
+            inbox,
+            internal,
+            shared,
+            fanout: Fanout::new(&config.limits, to_internal),
+            store,
+            store_state: StoreState::Working,
+            generation: 0,
+            asked: VecDeque::new(),
+            building: Batch::default(),
+            committing: None,
+            follow_up: VecDeque::new(),
+            fetching: BTreeSet::new(),
+            recorder: Recorder::default(),
+            applying: None,
+            restarts: VecDeque::new(),
+            shutting_down: false,
+            failed: None,
+            config,
+        };
+        (hub, handle)
+    }
+
+    /// Runs until everybody took the goodbye of a shutdown, or every handle is gone.
+    ///
+    /// # Errors
+    /// When it is of no use to go on.
+    pub async fn run(mut self) -> Result<(), HubError> {
+        // With a full batch behind one that is being stored, everybody else waits.
+        while let Some(first) = next(&self.internal, &self.inbox, self.building.is_full()).await {
+            let mut turned = catch_unwind(AssertUnwindSafe(|| self.turn(first)));
+            while let Err(panic) = turned {
+                self.restart(&*panic)?;
+                turned = catch_unwind(AssertUnwindSafe(|| self.settle()));
+            }
+            if let Some(error) = self.failed {
+                return Err(error);
+            }
+            if self.shutting_down && self.fanout.is_empty() && self.committing.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes everything that is ready, up to a full batch, and does what follows from it.
+    fn turn(&mut self, first: Incoming) {
+        self.now = (self.config.clock)();
+        self.take(first);
+        while !self.building.is_full() {
+            if let Ok(internal) = self.internal.try_recv() {
+                self.take(Incoming::Internal(internal));
+            } else if let Ok(inbound) = self.inbox.try_recv() {
+                self.take(Incoming::Inbound(inbound));
+            } else {
+                break;
+            }
+        }
+        self.settle();
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Inbound(Inbound::Open {
+                conn,
+                resume_token,
+                outlet,
+                signals,
+            }) => {
+                self.fanout.open(conn, outlet, signals);
+                self.apply(Input::Connected { conn, resume_token });
+            }
+            Incoming::Inbound(Inbound::Input(input)) => {
+                if let Input::Received { conn, request } = &input
+                    && request.kind.holds()
+                {
+                    self.fanout.hold(*conn);
+                }
+                self.apply(input);
+            }
+            Incoming::Inbound(Inbound::Control { conn, frame }) => {
+                self.building.push_local(Local::Control(conn, frame));
+            }
+            Incoming::Inbound(Inbound::End { conn, reason }) => self.end(conn, reason),
+            Incoming::Inbound(Inbound::Tick) => self.tick(),
+            Incoming::Inbound(Inbound::Shutdown) => {
+                self.shutting_down = true;
+                self.apply(Input::Shutdown);
+            }
+            Incoming::Internal(Internal::Writable(conn)) => self.fanout.writable(conn),
+            Incoming::Internal(Internal::Dropped(conn)) => {
+                self.end(conn, Some(CloseReason::Internal));
+            }
+            Incoming::Internal(Internal::Stored { generation, answer }) => {
+                if generation == self.generation {
+                    self.asked.pop_front();
+                    self.stored(answer);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, conn: ConnId, reason: Option<CloseReason>) {
+        let cause = reason.map_or(Cause::Disconnected, CloseReason::cause);
+        self.apply(Input::Disconnected { conn, cause });
+        self.building.push_local(Local::End(conn, reason));
+    }
+
+    fn apply(&mut self, input: Input) {
+        let event = Event {
+            at: self.now,
+            input,
+        };
+        self.recorder.record(&event);
+        self.applying = event.input.conn();
+        let answers = may_answer(&event.input);
+        if let Input::PageFetched { fetch, .. } | Input::FetchFailed { fetch } = &event.input {
+            self.fetching.remove(&fetch.conn);
+        }
+        let before = self.building.effects.len();
+        self.state.apply(event, &mut self.building.effects);
+        self.applying = None;
+        if answers {
+            self.note_answers(before);
+        }
+        self.building.count_event();
+    }
+
+    /// Finds the connections whose held request was answered by the effects behind `before`.
+    fn note_answers(&mut self, before: usize) {
+        let mut answered = BTreeSet::new();
+        for effect in &self.building.effects[before..] {
+            match effect {
+                Effect::FetchPage(fetch) => {
+                    self.fetching.insert(fetch.conn);
+                }
+                Effect::Send {
+                    to: Recipients::One(conn),
+                    ..
+                } => {
+                    answered.insert(*conn);
+                }
+                Effect::Send {
+                    to: Recipients::Room { .. },
+                    ..
+                }
+                | Effect::Append { .. }
+                | Effect::Close { .. }
+                | Effect::LoadRoom { .. }
+                | Effect::ReleaseRoom { .. } => {}
+            }
+        }
+        for conn in answered {
+            let done = !self.state.is_waiting(conn) && !self.fetching.contains(&conn);
+            if done && self.fanout.awaits_answer(conn) {
+                self.building.push_local(Local::Answered(conn));
+            }
+        }
+    }
+
+    /// Hands on what can be handed on, until nothing more follows from it.
+    fn settle(&mut self) {
+        loop {
+            let lost = self.fanout.take_lost().into_iter();
+            let lost = lost.map(|(conn, cause)| Input::Disconnected { conn, cause });
+            self.follow_up.extend(lost);
+            while let Some(input) = self.follow_up.pop_front() {
+                self.apply(input);
+            }
+            if self.submit() {
+                continue;
+            }
+            let lost = self.fanout.flush();
+            if !lost && self.follow_up.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// Begins to store what was built, or carries it out if there is nothing to store. While one
+    /// batch is being stored the next one grows.
+    fn submit(&mut self) -> bool {
+        if self.building.is_empty() {
+            // Events without an effect do not fill a batch.
+            self.building = Batch::default();
+            return false;
+        }
+        if self.committing.is_some() {
+            return false;
+        }
+        let batch = std::mem::take(&mut self.building);
+        let appends = batch.appends();
+        if appends.is_empty() {
+            self.carry_out(batch);
+        } else {
+            self.committing = Some(batch);
+            self.ask(Question::Append(appends));
+        }
+        true
+    }
+
+    /// everything in `batch` that had to be stored is stored.
+    fn carry_out(&mut self, batch: Batch) {
+        let now = self.now;
+        for step in batch.steps() {
+            match step {
+                Step::Effect(Effect::Append { .. }) => {}
+                Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
+                Step::Effect(Effect::Close { conn, reason }) => {
+                    self.fanout.close(conn, Some(reason), now);
+                }
+                Step::Effect(Effect::LoadRoom { room, load }) => {
+                    let tail_entries = self.config.limits.tail_entries;
+                    self.ask(Question::Load {
+                        room,
+                        load,
+                        tail_entries,
+                    });
+                }
+                Step::Effect(Effect::FetchPage(fetch)) => self.ask(Question::Page(fetch)),
+                Step::Effect(Effect::ReleaseRoom { room }) => {
+                    self.ask(Question::Release { room, at: now });
+                }
+                Step::Local(Local::Control(conn, frame)) => {
+                    self.fanout.send(conn, &frame, Worth::Kept, now);
+                }
+                Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason, now),
+                Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
+            }
+        }
+    }
+
+    /// Encodes a message once, whoever it is for.
+    fn send(&mut self, to: &Recipients, message: &ServerMessage) {
+        let frame = frame(Opcode::Text, &encode(message));
+        let worth = match message {
+            ServerMessage::Typing(_) => Worth::Droppable,
+            ServerMessage::Hello(_)
+            | ServerMessage::Joined(_)
+            | ServerMessage::Left(_)
+            | ServerMessage::Message(_)
+            | ServerMessage::UserJoined(_)
+            | ServerMessage::UserLeft(_)
+            | ServerMessage::RoomList(_)
+            | ServerMessage::UserList(_)
+            | ServerMessage::History(_)
+            | ServerMessage::Pong(_)
+            | ServerMessage::Error(_) => Worth::Kept,
+        };
+        match to {
+            Recipients::One(conn) => self.fanout.send(*conn, &frame, worth, self.now),
+            Recipients::Room { members, except } => {
+                for &conn in members.iter().filter(|&&conn| Some(conn) != *except) {
+                    self.fanout.send(conn, &frame, worth, self.now);
+                }
+            }
+        }
+    }
+
+    // The store.
+
+    fn ask(&mut self, question: Question) {
+        let expects_answer = !matches!(question, Question::Release { .. });
+        match self.store.ask(self.generation, question) {
+            Some(answer) => self.stored(answer),
+            None if expects_answer => self.asked.push_back(self.now),
+            None => {}
+        }
+    }
+
+    fn stored(&mut self, answer: Answer) {
+        match answer {
+            Answer::Appended(Ok(())) => {
+                if let Some(batch) = self.committing.take() {
+                    self.carry_out(batch);
+                }
+            }
+            Answer::Appended(Err(error)) => self.store_failed(&error),
+            Answer::Loaded {
+                room,
+                load,
+                log: Ok(log),
+            } => {
+                self.follow_up
+                    .push_back(Input::RoomLoaded { room, load, log });
+            }
+            Answer::Loaded {
+                room,
+                load,
+                log: Err(error),
+            } => {
+                warn!(%error, "a room cannot be loaded; its joins are refused");
+                self.follow_up.push_back(Input::LoadFailed { room, load });
+            }
+            Answer::Page {
+                fetch,
+                page: Ok(page),
+            } => {
+                self.follow_up.push_back(Input::PageFetched { fetch, page });
+            }
+            Answer::Page {
+                fetch,
+                page: Err(error),
+            } => {
+                warn!(%error, "a page of history cannot be read");
+                self.follow_up.push_back(Input::FetchFailed { fetch });
+            }
+            Answer::Reopened(reopened) => self.reopened(reopened),
+        }
+    }
+
+    /// Nobody has seen what could not be stored: the state begins anew from the store, clients come
+    /// back and send again what was not acknowledged.
+    fn store_failed(&mut self, error: &StoreError) {
+        error!(%error, "messages cannot be stored: all clients reconnect, the store is reopened");
+        self.shared.store_failed.store(true, Ordering::Relaxed);
+        self.rebuild(None);
+        let wait_ms = REOPEN_MS.0;
+        self.store_state = StoreState::Failed {
+            reopen_at: self.now.plus_ms(wait_ms),
+            wait_ms,
+        };
+        self.follow_up.push_back(Input::StoreFailed);
+    }
+
+    fn reopened(&mut self, reopened: Result<(), StoreError>) {
+        match (reopened, self.store_state) {
+            (Ok(()), StoreState::Working) => {}
+            (Ok(()), StoreState::Failed { .. } | StoreState::Reopening { .. }) => {
+                info!("the store works again");
+                self.store_state = StoreState::Working;
+                self.shared.store_failed.store(false, Ordering::Relaxed);
+                self.follow_up.push_back(Input::StoreRecovered);
+            }
+            (Err(error), StoreState::Working) => self.store_failed(&error),
+            (
+                Err(error),
+                StoreState::Failed { wait_ms, .. } | StoreState::Reopening { wait_ms },
+            ) => {
+                warn!(%error, retry_ms = wait_ms, "the store cannot be reopened yet");
+                let reopen_at = self.now.plus_ms(wait_ms);
+                let wait_ms = (wait_ms * 2).min(REOPEN_MS.1);
+                self.store_state = StoreState::Failed { reopen_at, wait_ms };
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.fanout.expire(self.now);
+        if let StoreState::Failed { reopen_at, wait_ms } = self.store_state
+            && reopen_at <= self.now
+        {
+            self.store_state = StoreState::Reopening { wait_ms };
+            self.ask(Question::Reopen { at: self.now });
+        }
+        if self
+            .asked
+            .front()
+            .is_some_and(|asked| self.now.ms_since(*asked) >= STORE_HANGS_MS)
+        {
+            error!("the store does not answer: look at the disk, then start the server again");
+            self.failed = Some(HubError::StoreHangs);
+        }
+    }
+
+    // Supervision.
+
+    /// Survives a panic: keeps a report and begins anew from the store. The connection whose event
+    /// or outlet it was is told so, that a poisoned request is not retried for ever.
+    fn restart(&mut self, panic: &(dyn Any + Send)) -> Result<(), HubError> {
+        let panic = panic_message(panic);
+        let applying = self.applying.take();
+        let conn = self.fanout.drop_writing().or(applying);
+        error!(%panic, ?conn, "the hub panicked: all clients reconnect");
+        let events = self.recorder.take();
+        (self.config.on_crash)(CrashReport {
+            at: self.now,
+            panic,
+            conn,
+            events,
+        });
+        self.restarts.push_back(self.now);
+        self.restarts
+            .retain(|at| self.now.ms_since(*at) <= RESTART_WINDOW_MS);
+        if self.restarts.len() > MOST_RESTARTS {
+            return Err(HubError::PanicsTooOften);
+        }
+        self.rebuild(conn);
+        match self.store_state {
+            StoreState::Working => self.ask(Question::Reopen { at: self.now }),
+            StoreState::Failed { .. } => self.follow_up.push_back(Input::StoreFailed),
+            StoreState::Reopening { wait_ms } => {
+                self.store_state = StoreState::Failed {
+                    reopen_at: self.now,
+                    wait_ms,
+                };
+                self.follow_up.push_back(Input::StoreFailed);
+            }
+        }
+        Ok(())
+    }
+
+    fn rebuild(&mut self, to_blame: Option<ConnId>) {
+        self.state = State::new(self.config.limits.clone());
+        self.generation += 1;
+        self.asked.clear();
+        self.building = Batch::default();
+        self.committing = None;
+        self.follow_up.clear();
+        self.fetching.clear();
+        self.fanout.take_lost();
+        self.fanout
+            .close_all(CloseReason::Restart, to_blame, self.now);
+        if self.shutting_down {
+            self.follow_up.push_back(Input::Shutdown);
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("fanout", &self.fanout)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Incoming {
+    Inbound(Inbound),
+    Internal(Internal),
+}
+
+/// What comes next; none when every handle is gone.
+async fn next(
+    internal: &Receiver<Internal>,
+    inbox: &Receiver<Inbound>,
+    internal_only: bool,
+) -> Option<Incoming> {
+    let internal = async { internal.recv().await.ok().map(Incoming::Internal) };
+    if internal_only {
+        return internal.await;
+    }
+    future::or(internal, async {
+        inbox.recv().await.ok().map(Incoming::Inbound)
+    })
+    .await
+}
+
+/// Whether an input may bring the answer to a request that holds its connection back.
+fn may_answer(input: &Input) -> bool {
+    match input {
+        Input::Received { request, .. } => request.kind.holds(),
+        Input::RoomLoaded { .. }
+        | Input::LoadFailed { .. }
+        | Input::PageFetched { .. }
+        | Input::FetchFailed { .. } => true,
+        Input::Connected { .. }
+        | Input::Identified { .. }
+        | Input::Refused { .. }
+        | Input::Disconnected { .. }
+        | Input::StoreFailed
+        | Input::StoreRecovered
+        | Input::Shutdown => false,
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown".into())
+}

@@ -1,0 +1,53 @@
+//! What comes to the hub: from connections through a bounded channel, whose senders wait when it is
+//! full, and from the hub's own helpers through one that never makes them wait.
+
+use async_channel::Sender;
+use parlor_core::{CloseReason, ConnId, Input, ResumeToken};
+
+use crate::frame::Frame;
+use crate::outlet::Outlet;
+use crate::store::Answer;
+
+/// Events that wait for the hub: a few batches. Beyond it readers wait, and with them their peers,
+/// by TCP's own flow control.
+pub(crate) const INBOX_EVENTS: usize = 4096;
+
+/// From a connection, or from whoever runs the server.
+pub(crate) enum Inbound {
+    /// A connection stands.
+    Open {
+        conn: ConnId,
+        resume_token: ResumeToken,
+        outlet: Box<dyn Outlet>,
+        signals: Sender<Released>,
+    },
+    /// Something of a connection that is for the core.
+    Input(Input),
+    /// A control frame for a connection's own peer: a ping or pong.
+    Control { conn: ConnId, frame: Frame },
+    /// A connection ended. With a reason its peer is told so first.
+    End {
+        conn: ConnId,
+        reason: Option<CloseReason>,
+    },
+    /// A second or so went by.
+    Tick,
+    /// The server goes away.
+    Shutdown,
+}
+
+/// From the hub's own helpers. At most one of the first two waits for each connection, and one
+/// answer for each question, so the channel is bounded by what exists.
+pub(crate) enum Internal {
+    /// An outlet that could take no more can take some again.
+    Writable(ConnId),
+    /// The task of a connection is gone without a word: it panicked or was cancelled.
+    Dropped(ConnId),
+    /// The store answered a question of this generation.
+    Stored { generation: u64, answer: Answer },
+}
+
+/// Says to a connection that was held back that it may hand over its next request. When the hub
+/// has finished with a connection it drops the sender.
+#[derive(Debug)]
+pub(crate) struct Released;

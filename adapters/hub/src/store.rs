@@ -1,0 +1,244 @@
+//! The boundary to what outlives a room: the [`Store`] trait, and the two ways to run one.
+//!
+//! A store that answers at once (memory) runs inside the hub. One that waits for a disk runs on a
+//! thread of its own: the hub asks through a channel and goes on, and the answers come back on
+//! another, so that neither ever waits for the other.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use parlor_core::types::LoadId;
+use parlor_core::{Effect, Entry, Epoch, Fetch, Page, RoomId, StoredLog, Timestamp};
+
+use crate::inbox::Internal;
+
+/// Keeps the logs of rooms.
+pub trait Store: Send {
+    /// The log of `room`: its counters and as much of its tail as the store likes to give, at most
+    /// `tail_entries`. A room that has none gets a new epoch, which is kept with its first entry.
+    ///
+    /// # Errors
+    /// When it cannot be read; the joins that wait for it are refused.
+    fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError>;
+
+    /// Adds a batch, all of it or nothing. It is durable when the call returns.
+    ///
+    /// # Errors
+    /// When it could not be stored. From then on the store refuses everything until it was
+    /// reopened.
+    fn append(&mut self, batch: &[Append]) -> Result<(), StoreError>;
+
+    /// A page of a room's log.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError>;
+
+    /// Nobody is in `room` any more since `at`. It may be loaded again.
+    fn release(&mut self, room: &RoomId, at: Timestamp);
+
+    /// Begins anew, at `at`, after a failure of the store or of the hub: no room is in use.
+    ///
+    /// # Errors
+    /// When it still cannot work; the hub tries again later.
+    fn reopen(&mut self, at: Timestamp) -> Result<(), StoreError>;
+}
+
+/// One entry to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// In which room's log.
+    pub room: RoomId,
+    /// In which life of it.
+    pub epoch: Epoch,
+    /// What.
+    pub entry: Arc<Entry>,
+}
+
+impl Append {
+    /// The append that an effect asks for, if it asks for one.
+    pub(crate) fn of(effect: &Effect) -> Option<Self> {
+        match effect {
+            Effect::Append { room, epoch, entry } => Some(Self {
+                room: room.clone(),
+                epoch: epoch.clone(),
+                entry: entry.clone(),
+            }),
+            Effect::Send { .. }
+            | Effect::Close { .. }
+            | Effect::LoadRoom { .. }
+            | Effect::FetchPage(_)
+            | Effect::ReleaseRoom { .. } => None,
+        }
+    }
+}
+
+/// A store could not do what it was asked.
+#[derive(Debug)]
+pub struct StoreError(Box<dyn Error + Send + Sync>);
+
+impl StoreError {
+    /// With its cause: an error, or a sentence.
+    pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store failed: {}", self.0)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// What the hub asks of a store.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Load {
+        room: RoomId,
+        load: LoadId,
+        tail_entries: u32,
+    },
+    Append(Vec<Append>),
+    Page(Fetch),
+    Release {
+        room: RoomId,
+        at: Timestamp,
+    },
+    Reopen {
+        at: Timestamp,
+    },
+}
+
+/// What a store answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Loaded {
+        room: RoomId,
+        load: LoadId,
+        log: Result<StoredLog, StoreError>,
+    },
+    Appended(Result<(), StoreError>),
+    Page {
+        fetch: Fetch,
+        page: Result<Page, StoreError>,
+    },
+    Reopened(Result<(), StoreError>),
+}
+
+fn answer(store: &mut dyn Store, question: Question) -> Option<Answer> {
+    match question {
+        Question::Load {
+            room,
+            load,
+            tail_entries,
+        } => {
+            let log = store.load(&room, tail_entries);
+            Some(Answer::Loaded { room, load, log })
+        }
+        Question::Append(batch) => Some(Answer::Appended(store.append(&batch))),
+        Question::Page(fetch) => {
+            let page = store.page(&fetch);
+            Some(Answer::Page { fetch, page })
+        }
+        Question::Release { room, at } => {
+            store.release(&room, at);
+            None
+        }
+        Question::Reopen { at } => Some(Answer::Reopened(store.reopen(at))),
+    }
+}
+
+/// A store as the hub sees it.
+pub(crate) enum StoreLink {
+    /// It answers at once and is called by the hub itself.
+    Inside(Box<dyn Store>),
+    /// It is asked through a channel and answers through the hub's.
+    Thread(Sender<(u64, Question)>),
+}
+
+/// A store that waits for its hub's questions: run it on a thread of its own.
+pub struct StoreWorker {
+    store: Box<dyn Store>,
+    questions: Receiver<(u64, Question)>,
+    answers: Sender<Internal>,
+}
+
+impl StoreLink {
+    pub(crate) fn inside(store: impl Store + 'static) -> Self {
+        Self::Inside(Box::new(store))
+    }
+
+    pub(crate) fn threaded(
+        store: impl Store + 'static,
+        answers: Sender<Internal>,
+    ) -> (Self, StoreWorker) {
+        // At most one append, one load for each room and one page for each connection are ever
+        // asked at once, so this needs no bound of its own.
+        let (ask, questions) = async_channel::unbounded();
+        (
+            Self::Thread(ask),
+            StoreWorker {
+                store: Box::new(store),
+                questions,
+                answers,
+            },
+        )
+    }
+
+    /// Asks; the answer of a store inside comes back at once, any other one later, with the same
+    /// `generation`.
+    pub(crate) fn ask(&mut self, generation: u64, question: Question) -> Option<Answer> {
+        match self {
+            Self::Inside(store) => answer(&mut **store, question),
+            Self::Thread(questions) => {
+                // Fails only when the worker is gone; its panic ends the process by the time-out
+                // of whatever waits for an answer.
+                let _ = questions.try_send((generation, question));
+                None
+            }
+        }
+    }
+}
+
+impl StoreWorker {
+    /// Answers one question, if one waits. False when none does.
+    pub fn step(&mut self) -> bool {
+        match self.questions.try_recv() {
+            Ok((generation, question)) => {
+                self.answer(generation, question);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Answers until the hub is gone. Blocks the thread.
+    pub fn run(mut self) {
+        while let Ok((generation, question)) = self.questions.recv_blocking() {
+            self.answer(generation, question);
+        }
+    }
+
+    fn answer(&mut self, generation: u64, question: Question) {
+        if let Some(answer) = answer(&mut *self.store, question) {
+            // The hub may be gone; then nobody waits for the answer.
+            let _ = self
+                .answers
+                .try_send(Internal::Stored { generation, answer });
+        }
+    }
+}
+
+impl fmt::Debug for StoreWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreWorker")
+    }
+}

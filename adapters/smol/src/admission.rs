@@ -1,0 +1,109 @@
+//! Who may still come in: how many WebSocket connections there are, and of which address.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts connections against their limits; 0 is no limit.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    most: usize,
+    most_per_address: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// Why a connection may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// There are too many.
+    Server,
+    /// There are too many of this address.
+    Address,
+}
+
+/// A place, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Admission {
+    pub(crate) fn new(most: u32, most_per_address: u32) -> Arc<Self> {
+        let (most, most_per_address) = (most as usize, most_per_address as usize);
+        Arc::new(Self {
+            most,
+            most_per_address,
+            taken: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = taken.by_address.get(&address).copied().unwrap_or_default();
+        if self.most > 0 && taken.all >= self.most {
+            return Err(Full::Server);
+        }
+        if self.most_per_address > 0 && of_address >= self.most_per_address {
+            return Err(Full::Address);
+        }
+        taken.all += 1;
+        taken.by_address.insert(address, of_address + 1);
+        Ok(Permit {
+            admission: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut taken = self
+            .admission
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        if let Some(count) = taken.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+
+    #[test]
+    fn one_address_cannot_take_every_place() {
+        let admission = Admission::new(3, 2);
+        let _first = admission.admit(HERE).unwrap();
+        let second = admission.admit(HERE).unwrap();
+        assert_eq!(admission.admit(HERE).unwrap_err(), Full::Address);
+        let _third = admission.admit(THERE).unwrap();
+        assert_eq!(admission.admit(THERE).unwrap_err(), Full::Server);
+        drop(second);
+        assert!(admission.admit(HERE).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_who_is_gone() {
+        let admission = Admission::new(0, 0);
+        let permits: Vec<Permit> = (0..100).map(|_| admission.admit(HERE).unwrap()).collect();
+        drop(permits);
+        let taken = admission.taken.lock().unwrap();
+        assert_eq!((taken.all, taken.by_address.len()), (0, 0));
+    }
+}

@@ -1,0 +1,138 @@
+//! The command line: flags, their environment variables and their defaults.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use parlor_core::Limits;
+use parlor_smol::Config;
+use tracing_subscriber::filter::LevelFilter;
+
+/// A real-time chat server: rooms, presence, broadcast and history over WebSocket.
+///
+/// Start it without any option, open http://127.0.0.1:8080 and follow the page. Every option has
+/// an environment variable; an option on the command line beats its variable, which beats the
+/// default.
+#[derive(Debug, Parser)]
+#[command(name = "parlor", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server; the same as no command at all.
+    Serve(Serve),
+}
+
+#[derive(Args, Clone, Debug)]
+struct Serve {
+    /// Address to listen on; port 0 picks a free one. PORT in the environment replaces the port.
+    #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+
+    /// Port that replaces the one of --listen, as hosting platforms set it.
+    #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
+    port: Option<u16>,
+
+    /// Keep everything in memory: it is gone when the server stops. The only store so far.
+    #[arg(long, env = "PARLOR_MEMORY")]
+    memory: bool,
+
+    /// WebSocket connections at once; the next gets 503. 0: no limit.
+    #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS", default_value_t = Limits::default().connections)]
+    max_connections: u32,
+
+    /// WebSocket connections from one address; the next gets 429. 0: no limit.
+    #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().connections_per_address)]
+    max_connections_per_address: u32,
+
+    /// Connections in one room; the next join gets ROOM_FULL.
+    #[arg(long, value_name = "N", env = "PARLOR_MEMBERS_PER_ROOM", default_value_t = Limits::default().members_per_room, value_parser = clap::value_parser!(u32).range(1..))]
+    members_per_room: u32,
+
+    /// Messages per second and connection; the next gets RATE_LIMITED. 0: no flood control.
+    #[arg(long, value_name = "N", env = "PARLOR_RATE", default_value_t = Limits::default().messages_per_second)]
+    rate: u32,
+
+    /// Messages at once after a silence.
+    #[arg(long, value_name = "N", env = "PARLOR_BURST", default_value_t = Limits::default().burst, value_parser = clap::value_parser!(u32).range(1..))]
+    burst: u32,
+
+    /// Bytes that may wait for all slow connections together; beyond it the slowest is cut.
+    #[arg(long, value_name = "BYTES", env = "PARLOR_MAX_OUTBOX_TOTAL", default_value_t = Limits::default().outbox_total_bytes)]
+    max_outbox_total: u64,
+
+    /// What to log, on standard error.
+    #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_enum, default_value_t = Level::Info)]
+    log: Level,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    /// Nothing.
+    Off,
+    /// What stops something.
+    Error,
+    /// And what to look at tomorrow.
+    Warn,
+    /// And connections and the server's own life.
+    Info,
+    /// And decisions.
+    Debug,
+    /// And every frame, without its text.
+    Trace,
+}
+
+impl Cli {
+    fn serve(&self) -> &Serve {
+        match &self.command {
+            Some(Command::Serve(serve)) => serve,
+            None => &self.serve,
+        }
+    }
+
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self.serve().log {
+            Level::Off => LevelFilter::OFF,
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let serve = self.serve();
+        let mut listen = serve.listen;
+        if let Some(port) = serve.port {
+            listen.set_port(port);
+        }
+        let limits = Limits {
+            connections: serve.max_connections,
+            connections_per_address: serve.max_connections_per_address,
+            members_per_room: serve.members_per_room,
+            messages_per_second: serve.rate,
+            burst: serve.burst,
+            outbox_total_bytes: serve.max_outbox_total,
+            ..Limits::default()
+        };
+        Config {
+            listen,
+            limits,
+            crash_dir: std::env::temp_dir(),
+        }
+    }
+}
+
+/// An address with its port, by number or by name.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let usage = "give an address and a port, such as 127.0.0.1:8080 or [::]:8080";
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; {usage}"))?;
+    found.next().ok_or_else(|| usage.into())
+}

@@ -1,0 +1,201 @@
+//! One WebSocket connection from its upgrade to its end. Whatever happens in it, a panic included,
+//! ends this connection only.
+
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures_lite::{AsyncReadExt, FutureExt, future};
+use parlor_core::session::Due;
+use parlor_core::{CloseReason, ResumeToken, Timestamp};
+use parlor_hub::{Connection, Frame, Handle, Opcode, frame};
+use smol::Timer;
+use smol::net::TcpStream;
+use tracing::{error, info, trace};
+
+use crate::outlet::TcpOutlet;
+use crate::websocket::{Incoming, WebSocket};
+
+/// After this many messages in a row a reader lets the others go on. Fewer would take a burst
+/// apart: part of it would miss the hub's batch.
+const BURST: u32 = 16;
+/// A peer that was told goodbye may take this long to close, so that the goodbye arrives.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Whether a connection goes on, or is closed for a reason.
+pub type Flow = ControlFlow<CloseReason>;
+
+/// What is spoken on a connection: [`Chat`](crate::Chat), or a test's own.
+pub trait Protocol: Send + 'static {
+    /// A text message came.
+    fn text(
+        &mut self,
+        connection: &Connection,
+        text: &str,
+        clock: ConnectionClock,
+    ) -> impl Future<Output = Flow> + Send;
+
+    /// A binary message came.
+    fn binary(
+        &mut self,
+        connection: &Connection,
+        bytes: &[u8],
+    ) -> impl Future<Output = Flow> + Send;
+
+    /// A ping or pong came. It is answered already.
+    fn control(&mut self, now: Timestamp) -> Flow;
+
+    /// What the time brings.
+    fn due(&mut self, now: Timestamp) -> Due;
+
+    /// When to ask what the time brings, at the latest.
+    fn deadline(&self) -> Timestamp;
+}
+
+/// The time of one connection: wall time when it began plus monotonic time since.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionClock {
+    began: Timestamp,
+    at: Instant,
+}
+
+impl ConnectionClock {
+    pub(crate) fn new(began: Timestamp) -> Self {
+        Self {
+            began,
+            at: Instant::now(),
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(self) -> Timestamp {
+        let elapsed = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.began.plus_ms(elapsed)
+    }
+
+    fn at(self, time: Timestamp) -> Instant {
+        self.at + Duration::from_millis(time.ms_since(self.began))
+    }
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn run(
+    stream: TcpStream,
+    read: Vec<u8>,
+    most_bytes: usize,
+    hub: &Handle,
+    clock: ConnectionClock,
+    mut protocol: impl Protocol,
+) {
+    let Ok(token) = random_token() else {
+        return error!("no random numbers from the system: connection refused");
+    };
+    let Ok(mut connection) = hub.connect(token, TcpOutlet(stream.clone())).await else {
+        return;
+    };
+    let conn = connection.id();
+    info!(%conn, "connected");
+    let socket = WebSocket::new(stream.clone(), read, most_bytes).await;
+    let talked = AssertUnwindSafe(talk(socket, &connection, clock, &mut protocol));
+    let reason = talked.catch_unwind().await.unwrap_or_else(|_| {
+        error!(%conn, "the task of this connection panicked");
+        Some(CloseReason::Internal)
+    });
+    connection.end(reason).await;
+    info!(%conn, code = reason.map(CloseReason::code), "disconnected");
+    linger(stream, &connection).await;
+}
+
+/// Reads until the peer is gone, or is to be closed for the reason returned.
+async fn talk(
+    mut socket: WebSocket,
+    connection: &Connection,
+    clock: ConnectionClock,
+    protocol: &mut impl Protocol,
+) -> Option<CloseReason> {
+    let mut timer = Timer::at(clock.at(protocol.deadline()));
+    let mut finished = pin!(connection.finished());
+    let mut in_a_row = 0;
+    loop {
+        let ready = future::poll_once(poll_fn(|cx| socket.poll_next(cx))).await;
+        let incoming = if let Some(incoming) = ready {
+            in_a_row += 1;
+            if in_a_row % BURST == 0 {
+                future::yield_now().await;
+            }
+            incoming
+        } else {
+            in_a_row = 0;
+            let read = async { Woken::Read(poll_fn(|cx| socket.poll_next(cx)).await) };
+            let time = async {
+                (&mut timer).await;
+                Woken::Time
+            };
+            let end = async {
+                finished.as_mut().await;
+                Woken::Finished
+            };
+            match read.or(time).or(end).await {
+                Woken::Read(incoming) => incoming,
+                Woken::Time => {
+                    match protocol.due(clock.now()) {
+                        Due::Nothing => {}
+                        Due::Ping => connection.control(ping()).await.ok()?,
+                        Due::Close(reason) => return Some(reason),
+                    }
+                    timer.set_at(clock.at(protocol.deadline()));
+                    continue;
+                }
+                Woken::Finished => return None,
+            }
+        };
+        trace!(conn = %connection.id(), ?incoming, "frame");
+        let flow = match incoming {
+            Incoming::Text(text) => protocol.text(connection, &text, clock).await,
+            Incoming::Binary(bytes) => protocol.binary(connection, &bytes).await,
+            Incoming::Control => protocol.control(clock.now()),
+            Incoming::Reply(frames) => {
+                connection.control(frames).await.ok()?;
+                continue;
+            }
+            Incoming::End(reason) => return reason,
+        };
+        if let ControlFlow::Break(reason) = flow {
+            return Some(reason);
+        }
+    }
+}
+
+enum Woken {
+    Read(Incoming),
+    Time,
+    Finished,
+}
+
+/// Reads and discards: a socket that is closed with bytes unread resets the connection, and what
+/// was written last would be lost.
+async fn linger(mut stream: TcpStream, connection: &Connection) {
+    let patience = async {
+        connection.finished().await;
+        Timer::after(LINGER).await;
+    };
+    let discard = async {
+        let mut bytes = [0; 1024];
+        while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
+        connection.finished().await;
+    };
+    discard.or(patience).await;
+}
+
+fn ping() -> Frame {
+    frame(Opcode::Ping, &[])
+}
+
+fn random_token() -> Result<ResumeToken, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(ResumeToken::from_random(u128::from_ne_bytes(bytes)))
+}

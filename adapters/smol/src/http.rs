@@ -1,0 +1,200 @@
+//! The HTTP in front: the page, the health, and the upgrade to WebSocket.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::Full as FullBody;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use parlor_hub::Handle;
+use smol::net::TcpStream;
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+use tracing::{debug, warn};
+use tungstenite::handshake::server::create_response_with_body;
+
+use crate::admission::{Admission, Full, Permit};
+
+const PAGE: &str = include_str!("../page/index.html");
+/// Bytes of a request's head: hyper's least is 8 KiB, and browsers with many cookies need more.
+const HEAD_BYTES: usize = 16 << 10;
+/// Headers in a request's head.
+const HEADERS: usize = 64;
+/// What a client without a place is told to wait, s.
+const RETRY_AFTER_SECS: &str = "5";
+
+/// A connection that became a WebSocket.
+pub(crate) struct Upgraded {
+    pub(crate) stream: TcpStream,
+    /// What the client sent behind its handshake.
+    pub(crate) read: Vec<u8>,
+    pub(crate) permit: Permit,
+}
+
+/// Answers the requests of one TCP connection until one upgrades it; none if it ended before.
+/// Whoever is silent for `timeout` in the middle or between requests is disconnected.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    address: IpAddr,
+    admission: &Arc<Admission>,
+    hub: &Handle,
+    timeout: Duration,
+) -> Option<Upgraded> {
+    // Requests of one connection are served one after the other; this is no real sharing.
+    let permit: Mutex<Option<Permit>> = Mutex::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = respond(&request, address, admission, hub);
+        let response = response.map(|(response, granted)| {
+            *permit.lock().unwrap_or_else(PoisonError::into_inner) = granted;
+            response
+        });
+        async move { response }
+    });
+    let served = http1::Builder::new()
+        .timer(SmolTimer::new())
+        .header_read_timeout(timeout)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .half_close(false)
+        .serve_connection(FuturesIo::new(stream), service)
+        .without_shutdown()
+        .await;
+    let served = served.map(|parts| (parts.io.into_inner(), parts.read_buf));
+    match (
+        served,
+        permit.into_inner().unwrap_or_else(PoisonError::into_inner),
+    ) {
+        (Ok((stream, read)), Some(permit)) => Some(Upgraded {
+            stream,
+            read: read.into(),
+            permit,
+        }),
+        (Ok(_), None) => None,
+        (Err(error), _) => {
+            debug!(%address, %error, "not served");
+            None
+        }
+    }
+}
+
+type Answer = Response<FullBody<Bytes>>;
+
+fn respond(
+    request: &Request<Incoming>,
+    address: IpAddr,
+    admission: &Arc<Admission>,
+    hub: &Handle,
+) -> Result<(Answer, Option<Permit>), Infallible> {
+    let wants_upgrade = request.headers().contains_key(UPGRADE);
+    let answer = match request.uri().path() {
+        "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, admission)),
+        "/ws" => with(
+            text(
+                StatusCode::UPGRADE_REQUIRED,
+                "Connect with a WebSocket client.\n",
+            ),
+            UPGRADE,
+            "websocket",
+        ),
+        "/" if reads(request) => page(),
+        "/healthz" if reads(request) => health(hub),
+        "/" | "/healthz" => with(
+            text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n"),
+            ALLOW,
+            "GET, HEAD",
+        ),
+        _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+    };
+    Ok((answer, None))
+}
+
+fn reads(request: &Request<Incoming>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn upgrade(
+    request: &Request<Incoming>,
+    address: IpAddr,
+    admission: &Arc<Admission>,
+) -> (Answer, Option<Permit>) {
+    let accepted = match create_response_with_body(request, FullBody::default) {
+        Ok(response) => response,
+        Err(error) => {
+            debug!(%address, %error, "not a WebSocket handshake");
+            let answer = text(
+                StatusCode::BAD_REQUEST,
+                "This is not a WebSocket handshake of version 13.\n",
+            );
+            return (with(answer, SEC_WEBSOCKET_VERSION, "13"), None);
+        }
+    };
+    match admission.admit(address) {
+        Ok(permit) => (accepted, Some(permit)),
+        Err(Full::Server) => {
+            warn!(%address, "refused: the server is full, see --max-connections");
+            let answer = text(StatusCode::SERVICE_UNAVAILABLE, "The server is full.\n");
+            (with(answer, RETRY_AFTER, RETRY_AFTER_SECS), None)
+        }
+        Err(Full::Address) => {
+            warn!(%address, "refused: too many connections, see --max-connections-per-address");
+            let answer = text(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Your address has too many connections.\n",
+            );
+            (with(answer, RETRY_AFTER, RETRY_AFTER_SECS), None)
+        }
+    }
+}
+
+fn page() -> Answer {
+    let mut answer = Response::new(FullBody::from(PAGE));
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderName::from_static("content-security-policy");
+    headers.insert(
+        policy,
+        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"),
+    );
+    answer
+}
+
+fn health(hub: &Handle) -> Answer {
+    let answer = if hub.is_storing() {
+        text(StatusCode::OK, "ok\n")
+    } else {
+        text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "messages cannot be stored\n",
+        )
+    };
+    with(answer, CACHE_CONTROL, "no-store")
+}
+
+fn text(status: StatusCode, body: &'static str) -> Answer {
+    let mut answer = Response::new(FullBody::from(body));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, "text/plain; charset=utf-8")
+}
+
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    if name == UPGRADE {
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    answer
+}

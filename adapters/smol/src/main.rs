@@ -1,0 +1,101 @@
+//! The binary `parlor`.
+
+mod cli;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_signal::{Signal, Signals};
+use clap::Parser;
+use clap::error::ErrorKind;
+use futures_lite::StreamExt;
+use parlor_smol::{Server, ServerError};
+use smol::Executor;
+use tracing::warn;
+
+use crate::cli::Cli;
+
+/// What `parlor` returns when it cannot go on.
+const FAILED: u8 = 1;
+
+#[allow(
+    clippy::print_stderr,
+    reason = "the one line that says why it did not start"
+)]
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            let asked = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            return if asked {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(2)
+            };
+        }
+    };
+    match serve(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("parlor: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the line that says where it listens")]
+fn serve(cli: &Cli) -> Result<(), ServerError> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(cli.log_level())
+        .init();
+    // One connection is one file descriptor, and the usual soft limit is 1024.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let executor = Arc::new(Executor::new());
+    smol::block_on(executor.clone().run(async {
+        let stop = stop_signal();
+        let server = Server::bind(cli.config()).await?;
+        println!("parlor listening on http://{}", server.address());
+        // A task like any other: the future given to block_on costs a look at the reactor each
+        // time it is woken.
+        executor
+            .clone()
+            .spawn(server.run(executor.clone(), stop))
+            .await
+    }))
+}
+
+/// Resolves with the first SIGINT or SIGTERM; the second one ends the process at once, even if
+/// nothing else runs any more.
+async fn stop_signal() {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: on the first signal the flag is not set yet.
+        let armed = signal_hook::flag::register_conditional_shutdown(
+            signal,
+            FAILED.into(),
+            stopping.clone(),
+        )
+        .and_then(|_| signal_hook::flag::register(signal, stopping.clone()));
+        if let Err(error) = armed {
+            warn!(%error, "a second signal will not end the server at once");
+        }
+    }
+    match Signals::new([Signal::Int, Signal::Term]) {
+        Ok(mut signals) => {
+            signals.next().await;
+        }
+        Err(error) => {
+            warn!(%error, "signals cannot be received: stop the server with SIGKILL");
+            std::future::pending::<()>().await;
+        }
+    }
+}

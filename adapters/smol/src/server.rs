@@ -1,0 +1,281 @@
+//! The server as a whole: listens, accepts, and ends when it is told to.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::{FutureExt, StreamExt};
+use parlor_core::{Epoch, Limits, Timestamp};
+use parlor_hub::{Clock, CrashReport, Handle, Hub, HubConfig, HubError, MemoryStore};
+use smol::lock::Semaphore;
+use smol::net::{TcpListener, TcpStream};
+use smol::{Executor, Timer};
+use socket2::SockRef;
+use tracing::{debug, error, info, warn};
+
+use crate::admission::Admission;
+use crate::chat::Chat;
+use crate::connection::{self, ConnectionClock, Protocol};
+use crate::http;
+
+/// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
+/// Beyond it new ones wait in the kernel's queue until a handshake ends or its time is up.
+const HANDSHAKES: usize = 4096;
+/// From the signal to the end of the process.
+const SHUTDOWN: Duration = Duration::from_millis(4500);
+/// After a failure to accept, which is mostly a lack of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What a server needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// What it allows.
+    pub limits: Limits,
+    /// Where the report of a panic is written.
+    pub crash_dir: PathBuf,
+}
+
+/// Why a server ended.
+#[derive(Debug)]
+pub enum ServerError {
+    /// It cannot listen where it should.
+    Listen(SocketAddr, io::Error),
+    /// The system gives no random numbers.
+    Random(getrandom::Error),
+    /// The hub gave up.
+    Hub(HubError),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; choose another address with --listen"
+                )
+            }
+            Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
+            Self::Hub(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServerError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, error) => Some(error),
+            Self::Random(error) => Some(error),
+            Self::Hub(error) => Some(error),
+        }
+    }
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn bind(mut config: Config) -> Result<Self, ServerError> {
+        config.limits = config.limits.clamped();
+        let failed = |error| ServerError::Listen(config.listen, error);
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            config,
+            listener,
+            address,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the chat on `executor` until `stop` resolves; then says goodbye to everybody and
+    /// ends within 5 s.
+    ///
+    /// # Errors
+    /// When it cannot go on.
+    pub async fn run(
+        self,
+        executor: Arc<Executor<'static>>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        let limits = self.config.limits.clone();
+        self.run_protocol(executor, stop, move |now| Chat::new(&limits, now))
+            .await
+    }
+
+    /// The same with another protocol on its connections, for tests of everything below it.
+    ///
+    /// # Errors
+    /// When it cannot go on.
+    pub async fn run_protocol<P: Protocol>(
+        self,
+        executor: Arc<Executor<'static>>,
+        stop: impl Future<Output = ()>,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+    ) -> Result<(), ServerError> {
+        let limits = &self.config.limits;
+        let store = MemoryStore::new(limits, epochs()?);
+        let crash_dir = self.config.crash_dir.clone();
+        let config = HubConfig {
+            limits: limits.clone(),
+            clock: Box::new(Clock::system()),
+            on_crash: Box::new(move |report| keep(&report, &crash_dir)),
+        };
+        let (hub, handle) = Hub::new(config, store);
+        let hub = executor.spawn(hub.run());
+        let ticking = executor.spawn(tick(handle.clone()));
+        let accepting = executor.spawn(accept(
+            self.listener,
+            executor.clone(),
+            handle.clone(),
+            Accepting {
+                admission: Admission::new(limits.connections, limits.connections_per_address),
+                handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+                limits: limits.clone(),
+                protocol,
+            },
+        ));
+        let mut hub = hub;
+        let stopped = async {
+            stop.await;
+            None
+        };
+        if let Some(ended) = stopped.or(async { Some((&mut hub).await) }).await {
+            return ended.map_err(ServerError::Hub);
+        }
+        info!("shutting down");
+        accepting.cancel().await;
+        let goodbye = async {
+            handle.shutdown().await;
+            hub.await.map_err(ServerError::Hub)
+        };
+        let late = async {
+            Timer::after(SHUTDOWN).await;
+            warn!("some connections did not take their goodbye in time");
+            Ok(())
+        };
+        let ended = goodbye.or(late).await;
+        ticking.cancel().await;
+        ended
+    }
+}
+
+/// What every accepted connection needs.
+struct Accepting<F> {
+    admission: Arc<Admission>,
+    handshakes: Arc<Semaphore>,
+    limits: Limits,
+    protocol: F,
+}
+
+async fn accept<P: Protocol, F>(
+    listener: TcpListener,
+    executor: Arc<Executor<'static>>,
+    hub: Handle,
+    shared: Accepting<F>,
+) where
+    F: Fn(Timestamp) -> P + Send + Sync + 'static,
+{
+    let shared = Arc::new(shared);
+    loop {
+        let handshake = shared.handshakes.acquire_arc().await;
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "cannot accept; if there are too few file descriptors, raise ulimit -n");
+                Timer::after(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        if let Err(error) = prepare(&stream, &shared.limits) {
+            debug!(%address, %error, "gone at once");
+            continue;
+        }
+        let (hub, shared) = (hub.clone(), shared.clone());
+        let serving = async move {
+            let timeout = Duration::from_millis(shared.limits.handshake_timeout_ms.into());
+            // Boxed, so that what only the handshake needs is freed with it.
+            let admission = &shared.admission;
+            let served =
+                Box::pin(http::serve(stream, address.ip(), admission, &hub, timeout)).await;
+            drop(handshake);
+            let Some(http::Upgraded {
+                stream,
+                read,
+                permit,
+            }) = served
+            else {
+                return;
+            };
+            let now = Clock::system()();
+            let protocol = (shared.protocol)(now);
+            let most_bytes = shared.limits.frame_bytes as usize;
+            let clock = ConnectionClock::new(now);
+            connection::run(stream, read, most_bytes, &hub, clock, protocol).await;
+            drop(permit);
+        };
+        executor.spawn(serving).detach();
+    }
+}
+
+fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
+    // A frame is written whole, and is to leave at once.
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_send_buffer_size(limits.send_buffer_bytes as usize)
+}
+
+async fn tick(hub: Handle) {
+    let mut seconds = Timer::interval(Duration::from_secs(1));
+    while seconds.next().await.is_some() {
+        hub.tick();
+    }
+}
+
+/// Epochs that no other run of the server gives: random bits of this one, and a counter.
+fn epochs() -> Result<impl FnMut() -> Epoch + Send + 'static, ServerError> {
+    let run = getrandom::u64().map_err(ServerError::Random)?;
+    let mut count: u64 = 0;
+    Ok(move || {
+        count += 1;
+        Epoch::new(&format!("{run:016x}-{count:x}")).expect("it is ASCII and shorter than 64")
+    })
+}
+
+/// Writes a crash report where an operator finds it.
+fn keep(report: &CrashReport, dir: &std::path::Path) {
+    let path = dir.join(format!("parlor-crash-{}.jsonl", report.at.0));
+    let written = create_private(&path).and_then(|file| report.write(io::BufWriter::new(file)));
+    match written {
+        Ok(()) => error!(path = %path.display(), "crash report written"),
+        Err(error) => error!(path = %path.display(), %error, "no crash report"),
+    }
+}
+
+/// Names and room ids are in it, so it is its owner's alone.
+fn create_private(path: &std::path::Path) -> io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}

@@ -1,0 +1,141 @@
+//! The reading half of a WebSocket: handshake behind it, tungstenite unmasks, joins fragments and
+//! checks UTF-8. What tungstenite wants to write itself (pongs, the answer to a close) is collected,
+//! so that the hub alone writes to the socket.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_tungstenite::WebSocketStream;
+use futures_lite::{AsyncRead, AsyncWrite, Stream};
+use parlor_core::CloseReason;
+use smol::net::TcpStream;
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Bytes, Message, Utf8Bytes};
+
+/// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
+/// connection keeps them.
+const READ_BYTES: usize = 4 << 10;
+
+/// What comes from a peer.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+    /// A ping or pong.
+    Control,
+    /// Frames that the WebSocket wants to write.
+    Reply(Vec<u8>),
+    /// The end: with a reason when the peer broke the protocol and is to be told so.
+    End(Option<CloseReason>),
+}
+
+pub(crate) struct WebSocket {
+    inner: WebSocketStream<Collecting>,
+    /// What was read when a reply had to go first.
+    next: Option<Incoming>,
+}
+
+impl WebSocket {
+    /// Takes over a stream behind its handshake, with what was `read` of it already.
+    pub(crate) async fn new(stream: TcpStream, read: Vec<u8>, most_bytes: usize) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(1 << 10) // control frames only
+            .max_message_size(Some(most_bytes))
+            .max_frame_size(Some(most_bytes));
+        let stream = Collecting {
+            stream,
+            written: Vec::new(),
+        };
+        let role = Role::Server;
+        let inner = WebSocketStream::from_partially_read(stream, read, role, Some(config)).await;
+        Self { inner, next: None }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(next);
+        }
+        let polled = Pin::new(&mut self.inner).poll_next(cx).map(incoming);
+        // tungstenite writes its reply to what it read before at the next read.
+        let written = mem::take(&mut self.inner.get_mut().written);
+        if written.is_empty() {
+            return polled;
+        }
+        if let Poll::Ready(next) = polled {
+            self.next = Some(next);
+        }
+        Poll::Ready(Incoming::Reply(written))
+    }
+}
+
+fn incoming(read: Option<Result<Message, Error>>) -> Incoming {
+    match read {
+        Some(Ok(Message::Text(text))) => Incoming::Text(text),
+        Some(Ok(Message::Binary(bytes))) => Incoming::Binary(bytes),
+        // After a close tungstenite still has to write its answer; then comes the end.
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
+            Incoming::Control
+        }
+        Some(Err(error)) => Incoming::End(fault(&error)),
+        None => Incoming::End(None),
+    }
+}
+
+/// The close reason for what a peer did wrong; none if it is merely gone. tungstenite itself sends
+/// no close frame on errors.
+fn fault(error: &Error) -> Option<CloseReason> {
+    match error {
+        Error::Capacity(_) => Some(CloseReason::TooBig),
+        Error::Utf8(_) => Some(CloseReason::InvalidUtf8),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) | Error::AttackAttempt => Some(CloseReason::ProtocolError),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Io(_)
+        | Error::Tls(_)
+        | Error::WriteBufferFull(_)
+        | Error::Url(_)
+        | Error::Http(_)
+        | Error::HttpFormat(_) => None,
+    }
+}
+
+/// A socket to read from, and a buffer to write to.
+struct Collecting {
+    stream: TcpStream,
+    written: Vec<u8>,
+}
+
+impl AsyncRead for Collecting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Collecting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.written.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
