@@ -31,8 +31,8 @@ pub const fn frame_bytes(payload: usize) -> usize {
 const MESSAGE_OVERHEAD_BYTES: usize =
     r#"{"type":"message","roomId":"","from":"","text":"","timestamp":,"seq":}"#.len() + 2 * 20 + 4;
 
-/// At most this many bytes does the plain `message` of `entry` take on the wire. It is never too
-/// small, and too large by the digits that its numbers lack only.
+/// At most this many bytes does the plain `message` of `entry` take on the wire: never too few, and
+/// too many only by the digits that its numbers lack and by [`escaped_bytes`].
 #[must_use]
 pub fn message_bytes(room: &RoomId, entry: &Entry) -> usize {
     MESSAGE_OVERHEAD_BYTES
@@ -41,18 +41,14 @@ pub fn message_bytes(room: &RoomId, entry: &Entry) -> usize {
         + escaped_bytes(entry.text.as_str())
 }
 
-/// The bytes of `text` inside a JSON string as serde_json writes it.
+/// At most this many bytes does `text` take inside a JSON string: serde_json writes a quote and a
+/// backslash in two bytes, and a control character in six or, for the common ones, in two.
 #[must_use]
 pub fn escaped_bytes(text: &str) -> usize {
-    let extra: usize = text
-        .bytes()
-        .map(|byte| match byte {
-            b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 1,
-            0x00..=0x1f => 5,
-            _ => 0,
-        })
-        .sum();
-    text.len() + extra
+    // Without a branch, since every message passes here more than once.
+    let extra =
+        |byte: &u8| u32::from(*byte == b'"' || *byte == b'\\') + 5 * u32::from(*byte < 0x20);
+    text.len() + text.as_bytes().iter().map(extra).sum::<u32>() as usize
 }
 
 #[cfg(test)]
@@ -78,6 +74,9 @@ mod tests {
     fn the_estimate_of_a_message_is_never_too_small_and_hardly_too_large() {
         let room = RoomId::new("r\"é").unwrap();
         let every_ascii: String = (0..128u8).map(char::from).collect();
+        assert!(
+            serde_json::to_string(&every_ascii).unwrap().len() - 2 <= escaped_bytes(&every_ascii)
+        );
         for text in [
             &every_ascii,
             "x",

@@ -152,7 +152,7 @@ async fn talk(
                 Woken::Finished => return None,
             }
         };
-        trace!(conn = %connection.id(), ?incoming, "frame");
+        trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
             Incoming::Text(text) => protocol.text(connection, &text, clock).await,
             Incoming::Binary(bytes) => protocol.binary(connection, &bytes).await,

@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]
 fn serve(cli: &Cli) -> Result<(), ServerError> {
     tracing_subscriber::fmt()
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_max_level(cli.log_level())
         .init();

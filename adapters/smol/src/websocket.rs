@@ -20,7 +20,6 @@ use tungstenite::{Bytes, Message, Utf8Bytes};
 const READ_BYTES: usize = 4 << 10;
 
 /// What comes from a peer.
-#[derive(Debug)]
 pub(crate) enum Incoming {
     Text(Utf8Bytes),
     Binary(Bytes),
@@ -30,6 +29,19 @@ pub(crate) enum Incoming {
     Reply(Vec<u8>),
     /// The end: with a reason when the peer broke the protocol and is to be told so.
     End(Option<CloseReason>),
+}
+
+impl Incoming {
+    /// For logs, which never hold what was said.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Binary(_) => "binary",
+            Self::Control => "control",
+            Self::Reply(_) => "reply",
+            Self::End(_) => "end",
+        }
+    }
 }
 
 pub(crate) struct WebSocket {
