@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use parlor_core::decode::decode;
 use parlor_core::{CloseReason, ErrorCode, Invariant};
 use parlor_tests::script::SERVER_MESSAGES;
 
@@ -60,30 +61,39 @@ fn the_document_the_checks_and_the_tests_name_the_same_invariants() {
 
 #[test]
 fn the_readme_names_every_message_and_code() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap_or_default();
-    let names = (REQUESTS
-        .iter()
-        .chain(&SERVER_MESSAGES)
-        .map(ToString::to_string))
-    .chain(ErrorCode::ALL.iter().map(ToString::to_string))
-    .chain(
-        CloseReason::ALL
-            .iter()
-            .map(|reason| reason.code().to_string()),
-    );
-    let missing: BTreeSet<String> = names
-        .filter(|name| !readme.contains(&format!("`{name}`")))
-        .collect();
-    assert!(missing.is_empty(), "README.md does not name {missing:?}");
+    let readme = read("README.md");
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    names.extend(REQUESTS.map(String::from));
+    names.extend(SERVER_MESSAGES.map(String::from));
+    names.extend(ErrorCode::ALL.iter().map(ToString::to_string));
+    names.extend(CloseReason::ALL.iter().map(|r| r.code().to_string()));
+    names.retain(|name| !readme.contains(&format!("`{name}`")));
+    assert!(names.is_empty(), "README.md does not name {names:?}");
+}
+
+#[test]
+fn the_error_about_an_unknown_type_names_every_request() {
+    let message = ErrorCode::UnknownMessage.message();
+    assert!(message.ends_with(&format!(" {}.", REQUESTS.join(", "))));
+    for request in REQUESTS {
+        let bare = format!(r#"{{"type":"{request}"}}"#);
+        let unknown = decode(&bare).is_err_and(|refusal| refusal.code == ErrorCode::UnknownMessage);
+        assert!(!unknown, "{request}");
+    }
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the tests are a folder of the root")
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(root().join(document)).unwrap_or_default()
 }
 
 /// The numbers in the first column of the tables of "Invariants", and how often each stands there.
 fn documented() -> BTreeMap<String, u32> {
-    let document = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let document = read("ARCHITECTURE.md");
     let section = document
         .lines()
         .skip_while(|line| *line != "## Invariants")
@@ -94,57 +104,49 @@ fn documented() -> BTreeMap<String, u32> {
         let first = line
             .strip_prefix("| ")
             .and_then(|row| row.split(" |").next());
-        if let Some(number) = first.filter(|cell| is_number(cell, '-')) {
+        if let Some(number) = first.filter(|cell| is_number(cell)) {
             *numbers.entry(number.to_string()).or_default() += 1;
         }
     }
     numbers
 }
 
-/// The numbers that functions in the repository's sources are named after, each with one of them:
-/// `i_6_…` is named after I-6.
+/// The numbers that functions in the repository's sources are named after, each with one of them.
 fn tested() -> BTreeMap<String, String> {
     let mut tests = BTreeMap::new();
-    for file in ["core", "adapters", "tests"].map(|folder| root().join(folder)) {
-        each_source(&file, &mut |source| {
-            for line in source.lines() {
-                let Some(name) = line.trim_start().strip_prefix("fn ") else {
-                    continue;
-                };
-                let name = name.split('(').next().unwrap_or(name);
-                let end = name.match_indices('_').nth(1).map(|(end, _)| end);
-                if let Some(number) = end.map(|end| &name[..end])
-                    && is_number(&number.to_uppercase(), '_')
-                {
-                    let number = number.to_uppercase().replace('_', "-");
-                    tests.insert(number, name.to_string());
-                }
-            }
+    for folder in ["core", "adapters", "tests"] {
+        each_source(&root().join(folder), &mut |source| {
+            tests.extend(source.lines().filter_map(named_after));
         });
     }
     tests
 }
 
-/// One letter of the four kinds, `separator`, digits.
-fn is_number(text: &str, separator: char) -> bool {
-    text.split_once(separator).is_some_and(|(kind, digits)| {
+/// The number that the function declared in `line` is named after, and its name: `i_6_…` is named
+/// after I-6.
+fn named_after(line: &str) -> Option<(String, String)> {
+    let name = line.trim_start().strip_prefix("fn ")?.split('(').next()?;
+    let (end, _) = name.match_indices('_').nth(1)?;
+    let number = name[..end].to_uppercase().replace('_', "-");
+    is_number(&number).then(|| (number, name.to_string()))
+}
+
+/// One letter of the four kinds, a dash, digits.
+fn is_number(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(kind, digits)| {
         ["I", "T", "D", "A"].contains(&kind)
             && !digits.is_empty()
             && digits.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
-fn each_source(path: &Path, read: &mut impl FnMut(String)) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() {
-            each_source(&entry, read);
-        } else if entry.extension().is_some_and(|extension| extension == "rs") {
-            read(fs::read_to_string(&entry).unwrap());
+fn each_source(folder: &Path, read: &mut impl FnMut(String)) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() {
+            each_source(&path, read);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            read(fs::read_to_string(&path).expect("sources are UTF-8"));
         }
     }
 }

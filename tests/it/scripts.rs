@@ -33,7 +33,9 @@ fn every_server_message_occurs_in_a_transcript() {
 
 fn transcripts() -> impl Iterator<Item = Transcript> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/scripts");
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|file| transcribe(&fs::read_to_string(file.unwrap().path()).unwrap()))
+    let files = fs::read_dir(folder).expect("the folder is there");
+    files.map(|file| {
+        let path = file.expect("the folder can be read").path();
+        transcribe(&fs::read_to_string(path).expect("scripts are UTF-8"))
+    })
 }

@@ -40,5 +40,5 @@ fn close_texts_fit_into_a_control_frame() {
 }
 
 fn pretty(limits: &impl serde::Serialize) -> String {
-    serde_json::to_string_pretty(limits).unwrap()
+    serde_json::to_string_pretty(limits).expect("limits are plain numbers")
 }
