@@ -414,3 +414,507 @@ impl<'de, T: Value<'de>> Deserialize<'de> for Field<T> {
         deserializer.deserialize_any(FieldVisitor(PhantomData))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// Decodes each frame and compares it with a line that says what it means: the kind of request
+    /// and its fields, or the code of the error and what it echoes.
+    fn check(cases: &[(&str, &str)]) {
+        for (frame, expected) in cases {
+            assert_eq!(told(frame), *expected, "{frame}");
+        }
+    }
+
+    fn told(frame: &str) -> String {
+        match decode(frame) {
+            Ok(Decoded { request, token }) => {
+                let mut line = told_kind(&request.kind);
+                tell(&mut line, "token", token.as_ref().map(Token::reveal));
+                tell(&mut line, "ref", request.reference);
+                line
+            }
+            Err(refusal) => {
+                assert_eq!(refusal.retry_after_ms, None);
+                let mut line = String::from(refusal.code.as_str());
+                tell(&mut line, "room", refusal.room);
+                tell(&mut line, "ref", refusal.reference);
+                tell(&mut line, "id", refusal.client_msg_id);
+                line
+            }
+        }
+    }
+
+    fn told_kind(kind: &RequestKind) -> String {
+        match kind {
+            RequestKind::Hello {
+                protocol,
+                resume_token,
+            } => {
+                let mut line = format!("hello {protocol}");
+                tell(&mut line, "resume", resume_token.map(|_| "token"));
+                line
+            }
+            RequestKind::Join {
+                room,
+                username,
+                since,
+                history,
+            } => {
+                let mut line = format!("join {room}");
+                tell(&mut line, "as", username.as_ref());
+                let since = since
+                    .as_ref()
+                    .map(|at| format!("{} {}", at.epoch, at.seq.0));
+                tell(&mut line, "since", since);
+                tell(&mut line, "history", *history);
+                line
+            }
+            RequestKind::Leave { room } => format!("leave {room}"),
+            RequestKind::Message {
+                room,
+                text,
+                client_msg_id,
+            } => {
+                let mut line = format!("message {room} {:?}", text.as_str());
+                tell(&mut line, "id", client_msg_id.as_ref());
+                line
+            }
+            RequestKind::Typing { room, active } => format!("typing {room} {active}"),
+            RequestKind::ListRooms { after } => {
+                let mut line = String::from("list_rooms");
+                tell(&mut line, "after", after.as_ref());
+                line
+            }
+            RequestKind::ListUsers { room } => format!("list_users {room}"),
+            RequestKind::GetHistory {
+                room,
+                limit,
+                before,
+            } => {
+                let mut line = format!("get_history {room}");
+                tell(&mut line, "limit", *limit);
+                tell(&mut line, "before", before.map(|seq| seq.0));
+                line
+            }
+            RequestKind::Ping => String::from("ping"),
+        }
+    }
+
+    fn tell(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
+        if let Some(value) = value {
+            write!(line, " {name}={value}").unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object() {
+        check(&[
+            ("", "INVALID_JSON"),
+            (" ", "INVALID_JSON"),
+            ("null", "INVALID_JSON"),
+            ("true", "INVALID_JSON"),
+            ("5", "INVALID_JSON"),
+            (r#""ping""#, "INVALID_JSON"),
+            ("[]", "INVALID_JSON"),
+            (r#"["ping"]"#, "INVALID_JSON"),
+            (r#"[{"type":"ping"}]"#, "INVALID_JSON"),
+            ("{", "INVALID_JSON"),
+            (r#"{"type":"ping""#, "INVALID_JSON"),
+            (r#"{"type":"ping",}"#, "INVALID_JSON"),
+            (r#"{"type":"ping"}x"#, "INVALID_JSON"),
+            (r#"{"type":"ping"}{}"#, "INVALID_JSON"),
+            (r#"{type:"ping"}"#, "INVALID_JSON"),
+            (r#"{"type":'ping'}"#, "INVALID_JSON"),
+            ("{\"type\":\"ping\",\"ref\":\"\n\"}", "INVALID_JSON"),
+            ("\u{feff}{\"type\":\"ping\"}", "INVALID_JSON"),
+            (" \t\r\n{ \"type\" : \"ping\" } \n", "ping"),
+        ]);
+    }
+
+    #[test]
+    fn types() {
+        check(&[
+            ("{}", "UNKNOWN_MESSAGE"),
+            (r#"{"ref":"r","roomId":"a"}"#, "UNKNOWN_MESSAGE ref=r"),
+            (r#"{"type":null}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":1}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":["ping"]}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":""}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":"Ping"}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":"ping","type":"ping"}"#, "UNKNOWN_MESSAGE"),
+            (r#"{"type":"shout","clientMsgId":"c"}"#, "UNKNOWN_MESSAGE"),
+        ]);
+    }
+
+    #[test]
+    fn hello() {
+        check(&[
+            (r#"{"type":"hello","protocol":1}"#, "hello 1"),
+            (r#"{"type":"hello","protocol":1.0}"#, "hello 1"),
+            (r#"{"type":"hello","protocol":2}"#, "hello 2"),
+            (
+                r#"{"type":"hello","protocol":1,"token":"t","ref":"r"}"#,
+                "hello 1 token=t ref=r",
+            ),
+            (
+                r#"{"type":"hello","protocol":1,"resumeToken":"00000000000000000000000000000abc"}"#,
+                "hello 1 resume=token",
+            ),
+            (
+                r#"{"type":"hello","protocol":1,"resumeToken":"0ABC"}"#,
+                "hello 1",
+            ),
+            (
+                r#"{"type":"hello","protocol":1,"token":null,"resumeToken":null}"#,
+                "hello 1",
+            ),
+            (r#"{"type":"hello","ref":"r"}"#, "INVALID_FIELD ref=r"),
+            (r#"{"type":"hello","protocol":null}"#, "INVALID_FIELD"),
+            (r#"{"type":"hello","protocol":"1"}"#, "INVALID_FIELD"),
+            (r#"{"type":"hello","protocol":-1}"#, "INVALID_FIELD"),
+            (
+                r#"{"type":"hello","protocol":1,"token":5,"roomId":"a"}"#,
+                "INVALID_FIELD",
+            ),
+            (
+                r#"{"type":"hello","protocol":1,"resumeToken":5}"#,
+                "INVALID_FIELD",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn join() {
+        check(&[
+            (r#"{"type":"join","roomId":"a"}"#, "join a"),
+            (
+                r#"{"type":"join","roomId":"a","username":"Al","since":{"epoch":"e","seq":7},"history":5,"ref":"r"}"#,
+                "join a as=Al since=e 7 history=5 ref=r",
+            ),
+            (
+                r#"{"type":"join","roomId":"a","username":null,"since":null,"history":null,"ref":null}"#,
+                "join a",
+            ),
+            (r#"{"type":"join"}"#, "INVALID_ROOM_ID"),
+            (
+                r#"{"type":"join","roomId":"a","username":""}"#,
+                "INVALID_USERNAME room=a",
+            ),
+            (
+                r#"{"type":"join","roomId":"a","username":["Al"]}"#,
+                "INVALID_USERNAME room=a",
+            ),
+            (
+                r#"{"type":"join","roomId":"a","username":"Al","username":"Al"}"#,
+                "INVALID_USERNAME room=a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn since() {
+        for (since, expected) in [
+            (r#"{"epoch":"e","seq":0}"#, "join a since=e 0"),
+            (r#"{"seq":1,"more":[],"epoch":"e"}"#, "join a since=e 1"),
+            ("{}", "INVALID_FIELD room=a"),
+            (r#"{"epoch":"e"}"#, "INVALID_FIELD room=a"),
+            (r#"{"seq":1}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":"e","seq":null}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":"","seq":1}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":"é","seq":1}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":5,"seq":1}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":"e","seq":-1}"#, "INVALID_FIELD room=a"),
+            (r#"{"epoch":"e","seq":1,"seq":1}"#, "INVALID_FIELD room=a"),
+            (r#"["e",1]"#, "INVALID_FIELD room=a"),
+            (r#""e:1""#, "INVALID_FIELD room=a"),
+            ("1", "INVALID_FIELD room=a"),
+        ] {
+            let frame = format!(r#"{{"type":"join","roomId":"a","since":{since}}}"#);
+            check(&[(&frame, expected)]);
+        }
+    }
+
+    #[test]
+    fn leave_and_list_users() {
+        check(&[
+            (
+                r#"{"type":"leave","roomId":"a","ref":"r"}"#,
+                "leave a ref=r",
+            ),
+            (r#"{"type":"leave"}"#, "INVALID_ROOM_ID"),
+            (r#"{"type":"list_users","roomId":"a"}"#, "list_users a"),
+            (r#"{"type":"list_users","roomId":7}"#, "INVALID_ROOM_ID"),
+        ]);
+    }
+
+    #[test]
+    fn message() {
+        check(&[
+            (
+                r#"{"type":"message","roomId":"a","text":"hi"}"#,
+                r#"message a "hi""#,
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":" ","clientMsgId":"c","ref":"r"}"#,
+                r#"message a " " id=c ref=r"#,
+            ),
+            (
+                r#"{"type":"message","roomId":"","text":"hi","clientMsgId":"c","ref":"r"}"#,
+                "INVALID_ROOM_ID ref=r id=c",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","clientMsgId":"c"}"#,
+                "INVALID_MESSAGE room=a id=c",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":null}"#,
+                "INVALID_MESSAGE room=a",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":{"a":[1]}}"#,
+                "INVALID_MESSAGE room=a",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":"hi","clientMsgId":5}"#,
+                "INVALID_FIELD room=a",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":"hi","clientMsgId":""}"#,
+                "INVALID_FIELD room=a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn typing() {
+        check(&[
+            (
+                r#"{"type":"typing","roomId":"a","active":false}"#,
+                "typing a false",
+            ),
+            (r#"{"type":"typing","roomId":"a"}"#, "INVALID_FIELD room=a"),
+            (
+                r#"{"type":"typing","roomId":"a","active":1}"#,
+                "INVALID_FIELD room=a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn list_rooms_and_ping() {
+        check(&[
+            (r#"{"type":"list_rooms"}"#, "list_rooms"),
+            (r#"{"type":"list_rooms","after":"a"}"#, "list_rooms after=a"),
+            (r#"{"type":"list_rooms","after":""}"#, "INVALID_ROOM_ID"),
+            (
+                r#"{"type":"list_rooms","after":" ","roomId":"a"}"#,
+                "INVALID_ROOM_ID",
+            ),
+            (r#"{"type":"ping","roomId":5}"#, "ping"),
+        ]);
+    }
+
+    #[test]
+    fn counts_are_whole_numbers() {
+        for (count, limit, history) in [
+            ("1", Some("1"), Some("1")),
+            ("50.0", Some("50"), Some("50")),
+            ("1e2", Some("100"), Some("100")),
+            ("4294967296", Some("4294967295"), Some("4294967295")),
+            (
+                "18446744073709551616",
+                Some("4294967295"),
+                Some("4294967295"),
+            ),
+            ("1e300", Some("4294967295"), Some("4294967295")),
+            ("0", None, Some("0")),
+            ("-0.0", None, Some("0")),
+            ("-1", None, None),
+            ("-1e300", None, None),
+            ("1.5", None, None),
+            ("1e-5", None, None),
+            (r#""5""#, None, None),
+            ("true", None, None),
+            ("[5]", None, None),
+            ("{}", None, None),
+        ] {
+            let frame = format!(r#"{{"type":"get_history","roomId":"a","limit":{count}}}"#);
+            let refused = String::from("INVALID_LIMIT room=a");
+            let good = limit.map(|limit| format!("get_history a limit={limit}"));
+            assert_eq!(told(&frame), good.unwrap_or_else(|| refused.clone()));
+            let frame = format!(r#"{{"type":"join","roomId":"a","history":{count}}}"#);
+            let good = history.map(|history| format!("join a history={history}"));
+            assert_eq!(told(&frame), good.unwrap_or(refused));
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_what_json_readers_can_hold_is_no_json() {
+        check(&[
+            (r#"{"type":"get_history","limit":1e400}"#, "INVALID_JSON"),
+            (r#"{"type":"ping","limit":1e400}"#, "INVALID_JSON"),
+            (r#"{"type":"ping","unknown":1e400}"#, "ping"),
+        ]);
+    }
+
+    #[test]
+    fn get_history() {
+        check(&[
+            (r#"{"type":"get_history","roomId":"a"}"#, "get_history a"),
+            (
+                r#"{"type":"get_history","roomId":"a","limit":9,"before":0,"ref":"r"}"#,
+                "get_history a limit=9 before=0 ref=r",
+            ),
+            (
+                r#"{"type":"get_history","roomId":"a","before":-1}"#,
+                "INVALID_FIELD room=a",
+            ),
+            (
+                r#"{"type":"get_history","roomId":"a","before":"1"}"#,
+                "INVALID_FIELD room=a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_first_bad_field_in_the_order_of_the_table_names_the_code() {
+        check(&[
+            (
+                r#"{"ref":5,"history":-1,"since":5,"username":5,"roomId":5,"type":"join"}"#,
+                "INVALID_ROOM_ID",
+            ),
+            (
+                r#"{"ref":5,"history":-1,"since":5,"username":5,"roomId":"a","type":"join"}"#,
+                "INVALID_USERNAME room=a",
+            ),
+            (
+                r#"{"ref":5,"history":-1,"since":5,"roomId":"a","type":"join"}"#,
+                "INVALID_FIELD room=a",
+            ),
+            (
+                r#"{"ref":5,"history":-1,"roomId":"a","type":"join"}"#,
+                "INVALID_LIMIT room=a",
+            ),
+            (
+                r#"{"ref":5,"roomId":"a","type":"join"}"#,
+                "INVALID_FIELD room=a",
+            ),
+            (
+                r#"{"clientMsgId":5,"text":5,"roomId":"a","type":"message"}"#,
+                "INVALID_MESSAGE room=a",
+            ),
+            (
+                r#"{"before":-1,"limit":0,"roomId":"a","type":"get_history"}"#,
+                "INVALID_LIMIT room=a",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_field_given_twice_is_bad_and_not_echoed() {
+        check(&[
+            (
+                r#"{"type":"leave","roomId":"a","roomId":"a","ref":"r"}"#,
+                "INVALID_ROOM_ID ref=r",
+            ),
+            (
+                r#"{"type":"leave","roomId":null,"roomId":"a"}"#,
+                "INVALID_ROOM_ID",
+            ),
+            (
+                r#"{"type":"leave","roomId":"a","ref":"r","ref":"r"}"#,
+                "INVALID_FIELD room=a",
+            ),
+            (
+                r#"{"type":"ping","ref":"r","r\u0065f":null}"#,
+                "INVALID_FIELD",
+            ),
+            (r#"{"type":"ping","unknown":1,"unknown":2}"#, "ping"),
+        ]);
+    }
+
+    #[test]
+    fn references_are_1_to_64_printable_ascii_characters() {
+        let longest = "x".repeat(64);
+        let frame = |reference: &str| format!(r#"{{"type":"ping","ref":"{reference}"}}"#);
+        check(&[
+            (&frame(&longest), &format!("ping ref={longest}")),
+            (&frame(&format!("{longest}x")), "INVALID_FIELD"),
+            (&frame(" ~"), "ping ref= ~"),
+            (&frame(""), "INVALID_FIELD"),
+            (&frame("é"), "INVALID_FIELD"),
+            (&frame(r"\u007f"), "INVALID_FIELD"),
+        ]);
+    }
+
+    #[test]
+    fn escapes_mean_what_they_stand_for() {
+        check(&[
+            (r#"{"\u0074ype":"p\u0069ng","ref":"\u0041"}"#, "ping ref=A"),
+            (
+                r#"{"type":"message","roomId":"\ud834\udd1e","text":"\n\u0000"}"#,
+                r#"message 𝄞 "\n\0""#,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_json_where_it_is_read() {
+        check(&[
+            (
+                r#"{"type":"message","roomId":"a","text":"\ud800"}"#,
+                "INVALID_JSON",
+            ),
+            (
+                r#"{"type":"message","roomId":"a","text":"\udc00"}"#,
+                "INVALID_JSON",
+            ),
+            (r#"{"type":"ping","\ud800":1}"#, "INVALID_JSON"),
+            (r#"{"type":"ping","unknown":"\ud800"}"#, "ping"),
+        ]);
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        const DEPTH: usize = 30_000;
+        let arrays = "[".repeat(DEPTH) + &"]".repeat(DEPTH);
+        let objects = r#"{"a":"#.repeat(DEPTH) + "1" + &"}".repeat(DEPTH);
+        for deep in [&arrays, &objects] {
+            check(&[
+                (&format!(r#"{{"type":"ping","unknown":{deep}}}"#), "ping"),
+                (
+                    &format!(r#"{{"type":"ping","ref":{deep}}}"#),
+                    "INVALID_FIELD",
+                ),
+                (
+                    &format!(r#"{{"type":"leave","roomId":{deep}}}"#),
+                    "INVALID_ROOM_ID",
+                ),
+                (
+                    &format!(r#"{{"type":"join","roomId":"a","since":{deep}}}"#),
+                    "INVALID_FIELD room=a",
+                ),
+                (
+                    &format!(
+                        r#"{{"type":"join","roomId":"a","since":{{"epoch":{deep},"seq":1}}}}"#
+                    ),
+                    "INVALID_FIELD room=a",
+                ),
+                (
+                    deep,
+                    if deep.starts_with('[') {
+                        "INVALID_JSON"
+                    } else {
+                        "UNKNOWN_MESSAGE"
+                    },
+                ),
+            ]);
+        }
+    }
+}

@@ -84,6 +84,10 @@ impl Connection {
         &self.rooms
     }
 
+    pub(crate) const fn waiting(&self) -> &BTreeSet<RoomId> {
+        &self.waiting
+    }
+
     /// Rooms it is in or waits for.
     pub(crate) fn room_count(&self) -> usize {
         self.rooms.len() + self.waiting.len()
@@ -269,15 +273,15 @@ impl Presence {
     /// Forgets a connection that is in no room any more: its waiting joins, and its user if it was
     /// the last.
     pub(crate) fn forget(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get(&conn) else {
+            return;
+        };
+        for id in connection.waiting.clone() {
+            self.stop_waiting(conn, &id);
+        }
         let Some(connection) = self.connections.remove(&conn) else {
             return;
         };
-        for id in connection.waiting {
-            if let Some(room) = self.rooms.get_mut(&id) {
-                room.waiting.retain(|join| join.conn != conn);
-                self.close_if_empty(&id);
-            }
-        }
         let Some(id) = connection.user else { return };
         let Some(user) = self.users.get_mut(&id) else {
             return;
@@ -363,6 +367,16 @@ impl Presence {
         }
         self.close_if_empty(id);
         joins
+    }
+
+    /// Takes back a join that waits; a room that nobody else waits for is gone.
+    pub(crate) fn stop_waiting(&mut self, conn: ConnId, id: &RoomId) -> Option<Join> {
+        self.connections.get_mut(&conn)?.waiting.remove(id);
+        let room = self.rooms.get_mut(id)?;
+        let place = room.waiting.iter().position(|join| join.conn == conn)?;
+        let join = room.waiting.remove(place);
+        self.close_if_empty(id);
+        Some(join)
     }
 
     /// Makes a connection that has a user a member. True if it is the first of its user.

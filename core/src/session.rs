@@ -179,3 +179,277 @@ impl Session {
             && self.typing.take(self.messages, now).is_err()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: &str = r#"{"type":"ping"}"#;
+    const TYPING: &str = r#"{"type":"typing","roomId":"r","active":true}"#;
+    const PING_MS: u64 = 25_000;
+    const PONG_MS: u64 = 10_000;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp(ms)
+    }
+
+    fn session() -> Session {
+        Session::new(&Limits::default(), at(0))
+    }
+
+    /// 1 message a second and 2 at once; 2 frames a second and 4 at once; 3 refusals in a row.
+    fn strict() -> Session {
+        let limits = Limits {
+            messages_per_second: 1,
+            burst: 2,
+            frames_per_message: 2,
+            refusals_in_a_row: 3,
+            ..Limits::default()
+        };
+        Session::new(&limits, at(0))
+    }
+
+    fn with_token() -> Session {
+        let limits = Limits {
+            token_required: true,
+            ..Limits::default()
+        };
+        Session::new(&limits, at(0))
+    }
+
+    fn is_admitted(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Admit { .. })
+    }
+
+    fn refused_for_ms(verdict: Verdict) -> Option<u64> {
+        match verdict {
+            Verdict::Refuse(refusal) if refusal.code == ErrorCode::RateLimited => {
+                refusal.retry_after_ms
+            }
+            Verdict::Refuse(_) | Verdict::Admit { .. } | Verdict::Ignore | Verdict::Close(_) => {
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn a_ping_is_due_each_interval_even_while_the_client_talks() {
+        let mut session = session();
+        for round in 1..=3 {
+            let due = round * PING_MS;
+            assert_eq!(session.deadline(), at(due));
+            assert_eq!(session.due(at(due - 1)), Due::Nothing);
+            assert!(is_admitted(&session.text(PING, at(due - 1))));
+            assert_eq!(session.due(at(due)), Due::Ping);
+            assert_eq!(session.due(at(due)), Due::Nothing);
+            assert_eq!(session.control(at(due + 5)), Verdict::Ignore);
+        }
+    }
+
+    #[test]
+    fn any_frame_is_a_sign_of_life() {
+        let signs: [fn(&mut Session, Timestamp) -> Verdict; 3] = [
+            |session, now| session.text(PING, now),
+            |session, now| session.text("gibberish", now),
+            Session::control,
+        ];
+        for sign in signs {
+            let mut session = session();
+            assert_eq!(session.due(at(PING_MS)), Due::Ping);
+            assert_eq!(session.deadline(), at(PING_MS + PONG_MS));
+            sign(&mut session, at(PING_MS + PONG_MS - 1));
+            assert_eq!(session.deadline(), at(2 * PING_MS));
+            assert_eq!(session.due(at(PING_MS + PONG_MS)), Due::Nothing);
+        }
+    }
+
+    #[test]
+    fn even_a_refused_frame_is_a_sign_of_life() {
+        let mut session = strict();
+        assert_eq!(session.due(at(PING_MS)), Due::Ping);
+        let verdicts = [(); 5].map(|()| session.text(PING, at(PING_MS)));
+        assert!(!verdicts.iter().all(is_admitted));
+        assert_eq!(session.due(at(PING_MS + PONG_MS)), Due::Nothing);
+    }
+
+    #[test]
+    fn a_missed_pong_closes() {
+        let mut session = session();
+        assert_eq!(session.due(at(PING_MS)), Due::Ping);
+        assert_eq!(session.due(at(PING_MS + PONG_MS - 1)), Due::Nothing);
+        let end = session.due(at(PING_MS + PONG_MS));
+        assert_eq!(end, Due::Close(CloseReason::NoPong));
+    }
+
+    #[test]
+    fn a_second_ping_does_not_prolong_the_wait_for_the_first_pong() {
+        let limits = Limits {
+            ping_interval_ms: 1000,
+            pong_timeout_ms: 1500,
+            ..Limits::default()
+        };
+        let mut session = Session::new(&limits, at(0));
+        assert_eq!(session.due(at(1000)), Due::Ping);
+        assert_eq!(session.due(at(2000)), Due::Ping);
+        assert_eq!(session.due(at(2500)), Due::Close(CloseReason::NoPong));
+    }
+
+    #[test]
+    fn the_wait_for_a_pong_begins_anew_when_the_connection_is_read_again() {
+        let mut session = session();
+        assert_eq!(session.due(at(PING_MS)), Due::Ping);
+        let released = PING_MS + PONG_MS - 1;
+        session.released(at(released));
+        assert_eq!(session.due(at(PING_MS + PONG_MS)), Due::Nothing);
+        assert_eq!(session.deadline(), at(released + PONG_MS));
+        let end = session.due(at(released + PONG_MS));
+        assert_eq!(end, Due::Close(CloseReason::NoPong));
+    }
+
+    #[test]
+    fn a_connection_that_owes_no_pong_owes_none_after_it_is_read_again() {
+        let mut session = session();
+        session.released(at(1000));
+        assert_eq!(session.deadline(), at(PING_MS));
+    }
+
+    #[test]
+    fn without_hello_in_time_a_connection_is_closed_when_a_token_is_required() {
+        let mut session = with_token();
+        assert_eq!(session.deadline(), at(10_000));
+        assert_eq!(session.due(at(9_999)), Due::Nothing);
+        assert_eq!(session.due(at(10_000)), Due::Close(CloseReason::NoHello));
+    }
+
+    #[test]
+    fn talking_does_not_replace_hello() {
+        let mut session = with_token();
+        assert!(is_admitted(&session.text(PING, at(9_999))));
+        assert_eq!(session.due(at(10_000)), Due::Close(CloseReason::NoHello));
+    }
+
+    #[test]
+    fn without_a_required_token_nobody_waits_for_hello() {
+        assert_eq!(session().due(at(10_000)), Due::Nothing);
+    }
+
+    #[test]
+    fn a_token_that_expires_ends_the_connection_unless_another_came() {
+        let mut session = with_token();
+        session.identified(Some(at(5_000)));
+        assert_eq!(session.deadline(), at(5_000));
+        session.identified(Some(at(8_000)));
+        assert_eq!(session.due(at(5_000)), Due::Nothing);
+        assert_eq!(
+            session.due(at(8_000)),
+            Due::Close(CloseReason::Unauthorized)
+        );
+    }
+
+    #[test]
+    fn a_token_that_never_expires_leaves_only_the_heartbeat() {
+        let mut session = with_token();
+        session.identified(None);
+        assert_eq!(session.deadline(), at(PING_MS));
+    }
+
+    #[test]
+    fn the_token_of_a_hello_stands_apart_from_the_request() {
+        let hello = r#"{"type":"hello","protocol":1,"token":"secret"}"#;
+        let Verdict::Admit { token, .. } = session().text(hello, at(0)) else {
+            panic!("a good hello is admitted");
+        };
+        assert_eq!(token.as_ref().map(Token::reveal), Some("secret"));
+        assert_eq!(std::format!("{token:?}"), "Some(Token(…))");
+    }
+
+    #[test]
+    fn too_many_frames_are_refused_until_the_time_they_are_told() {
+        let mut session = strict();
+        for _ in 0..4 {
+            assert!(is_admitted(&session.text(PING, at(0))));
+        }
+        assert_eq!(refused_for_ms(session.text(PING, at(0))), Some(500));
+        assert_eq!(refused_for_ms(session.text("gibberish", at(499))), Some(1));
+        assert!(is_admitted(&session.text(PING, at(500))));
+    }
+
+    #[test]
+    fn a_hundred_refused_in_a_row_are_flooding() {
+        let mut session = session();
+        for _ in 0..200 {
+            assert!(is_admitted(&session.text(PING, at(0))));
+        }
+        for _ in 1..100 {
+            assert!(refused_for_ms(session.text(PING, at(0))).is_some());
+        }
+        assert_eq!(
+            session.text(PING, at(0)),
+            Verdict::Close(CloseReason::Flooding)
+        );
+    }
+
+    #[test]
+    fn one_frame_that_passes_begins_the_count_anew() {
+        let mut session = strict();
+        for round in 0..10 {
+            let now = at(10_000 + round * 500);
+            while is_admitted(&session.text(PING, now)) {}
+            assert!(refused_for_ms(session.text(PING, now)).is_some());
+        }
+    }
+
+    #[test]
+    fn control_frames_count_but_get_no_error() {
+        let mut session = strict();
+        for _ in 0..4 {
+            assert_eq!(session.control(at(0)), Verdict::Ignore);
+        }
+        assert_eq!(refused_for_ms(session.text(PING, at(0))), Some(500));
+        assert_eq!(session.control(at(0)), Verdict::Ignore);
+        assert_eq!(
+            session.control(at(0)),
+            Verdict::Close(CloseReason::Flooding)
+        );
+    }
+
+    #[test]
+    fn typing_beyond_the_rate_of_messages_is_ignored() {
+        let mut session = strict();
+        assert!(is_admitted(&session.text(TYPING, at(0))));
+        assert!(is_admitted(&session.text(TYPING, at(0))));
+        assert_eq!(session.text(TYPING, at(0)), Verdict::Ignore);
+        assert!(is_admitted(&session.text(PING, at(0))));
+        assert!(is_admitted(&session.text(TYPING, at(1000))));
+    }
+
+    #[test]
+    fn rate_zero_turns_flood_control_off() {
+        let limits = Limits {
+            messages_per_second: 0,
+            burst: 1,
+            frames_per_message: 1,
+            ..Limits::default()
+        };
+        let mut session = Session::new(&limits, at(0));
+        for _ in 0..1000 {
+            assert!(is_admitted(&session.text(TYPING, at(0))));
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_is_refused_with_its_code() {
+        let Verdict::Refuse(refusal) = session().text("[]", at(0)) else {
+            panic!("an array is refused");
+        };
+        assert_eq!(refusal, Refusal::new(ErrorCode::InvalidJson));
+    }
+
+    #[test]
+    fn a_binary_frame_closes() {
+        assert_eq!(
+            session().binary(),
+            Verdict::Close(CloseReason::UnsupportedData)
+        );
+    }
+}

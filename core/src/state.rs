@@ -2,7 +2,7 @@
 //! own a part of the state and keep its invariants: [`presence`](crate::presence),
 //! [`log`](crate::log), [`rate`](crate::rate).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -196,11 +196,20 @@ impl State {
         let Some(connection) = self.presence.connection(conn) else {
             return;
         };
-        let rooms = connection.rooms().iter();
-        let lost: Vec<RoomId> = rooms
-            .filter(|room| !connection.may_enter(room))
-            .cloned()
-            .collect();
+        let forbidden = |rooms: &BTreeSet<RoomId>| -> Vec<RoomId> {
+            let rooms = rooms.iter().filter(|room| !connection.may_enter(room));
+            rooms.cloned().collect()
+        };
+        let (awaited, lost) = (
+            forbidden(connection.waiting()),
+            forbidden(connection.rooms()),
+        );
+        for room in awaited {
+            if let Some(Join { reference, .. }) = self.presence.stop_waiting(conn, &room) {
+                let asked = Asked { conn, reference };
+                effects.push(refuse(asked, ErrorCode::Forbidden, Some(room), None));
+            }
+        }
         for room in lost {
             self.exit(conn, &room, Cause::Forbidden, effects);
             let reason = Some(Cause::Forbidden);
