@@ -195,7 +195,8 @@ pub enum Effect {
     },
     /// Read a page of a room's log; answered by `PageFetched` or `FetchFailed`.
     FetchPage(Fetch),
-    /// The last member left: the log is wanted in memory no more.
+    /// The last member left, or a load came when nobody waited for it any more: nobody is in the
+    /// room, and its log is wanted in memory no more.
     ReleaseRoom {
         /// Which.
         room: RoomId,

@@ -95,6 +95,36 @@ pub enum RequestKind {
 }
 
 impl RequestKind {
+    /// The room it is about.
+    #[must_use]
+    pub const fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Join { room, .. }
+            | Self::Leave { room }
+            | Self::Message { room, .. }
+            | Self::Typing { room, .. }
+            | Self::ListUsers { room }
+            | Self::GetHistory { room, .. } => Some(room),
+            Self::Hello { .. } | Self::ListRooms { .. } | Self::Ping => None,
+        }
+    }
+
+    /// The sender's own id of what it says.
+    #[must_use]
+    pub const fn client_msg_id(&self) -> Option<&ClientMsgId> {
+        match self {
+            Self::Message { client_msg_id, .. } => client_msg_id.as_ref(),
+            Self::Hello { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Typing { .. }
+            | Self::ListRooms { .. }
+            | Self::ListUsers { .. }
+            | Self::GetHistory { .. }
+            | Self::Ping => None,
+        }
+    }
+
     /// Whether its answer may wait for the store or be large, so that nothing of the same
     /// connection may be handed over behind it before it is answered (T-8).
     #[must_use]

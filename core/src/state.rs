@@ -267,16 +267,20 @@ impl State {
             return;
         };
         let identified = connection.has_user() || !self.limits.token_required;
+        let Request { reference, kind } = request;
         let asked = Asked {
             conn,
-            reference: request.reference,
+            reference: reference.clone(),
         };
-        match request.kind {
+        let room = kind.room().cloned();
+        let client_msg_id = kind.client_msg_id().cloned();
+        let answered: Result<(), Refused> = match kind {
             RequestKind::Hello {
                 protocol,
                 resume_token,
             } => {
                 self.hello(asked, protocol, resume_token, now, effects);
+                Ok(())
             }
             RequestKind::Ping => {
                 let pong = Pong {
@@ -284,39 +288,25 @@ impl State {
                     reference: asked.reference,
                 };
                 effects.push(send(conn, ServerMessage::Pong(pong)));
+                Ok(())
             }
-            kind if identified => self.identified_request(asked, kind, now, effects),
             RequestKind::Join { .. }
             | RequestKind::Leave { .. }
             | RequestKind::Message { .. }
             | RequestKind::Typing { .. }
             | RequestKind::ListRooms { .. }
             | RequestKind::ListUsers { .. }
-            | RequestKind::GetHistory { .. } => {
-                effects.push(refuse(asked, ErrorCode::NotIdentified, None, None));
+            | RequestKind::GetHistory { .. }
+                if !identified =>
+            {
+                Err(ErrorCode::NotIdentified.into())
             }
-        }
-    }
-
-    fn identified_request(
-        &mut self,
-        asked: Asked,
-        kind: RequestKind,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) {
-        let conn = asked.conn;
-        let reference = asked.reference.clone();
-        let mut message_id = None;
-        let mut about = None;
-        let answered: Result<(), Refused> = match kind {
             RequestKind::Join {
                 room,
                 username,
                 since,
                 history,
             } => {
-                about = Some(room.clone());
                 let history = history
                     .unwrap_or(self.limits.replay)
                     .min(self.limits.history_page);
@@ -324,60 +314,48 @@ impl State {
                     conn,
                     since,
                     history,
-                    reference,
+                    reference: asked.reference,
                 };
                 self.join(room, username, join, effects)
                     .map_err(Refused::from)
             }
-            RequestKind::Leave { room } => {
-                about = Some(room.clone());
-                self.leave(room, conn, reference, effects)
-                    .map_err(Refused::from)
-            }
+            RequestKind::Leave { room } => self.leave(room, asked, effects).map_err(Refused::from),
             RequestKind::Message {
                 room,
                 text,
                 client_msg_id,
             } => {
-                about = Some(room.clone());
-                message_id.clone_from(&client_msg_id);
                 let said = Said {
                     text,
                     client_msg_id,
                 };
-                self.message(room, Asked { conn, reference }, said, now, effects)
+                self.message(room, asked, said, now, effects)
             }
-            RequestKind::Typing { room, active } => {
-                about = Some(room.clone());
-                self.typing(room, conn, active, effects)
-                    .map_err(Refused::from)
-            }
+            RequestKind::Typing { room, active } => self
+                .typing(room, conn, active, effects)
+                .map_err(Refused::from),
             RequestKind::ListRooms { after } => {
-                self.list_rooms(after.as_ref(), conn, reference, effects);
+                self.list_rooms(after.as_ref(), asked, effects);
                 Ok(())
             }
             RequestKind::ListUsers { room } => {
-                about = Some(room.clone());
-                self.list_users(room, conn, reference, effects)
-                    .map_err(Refused::from)
+                self.list_users(room, asked, effects).map_err(Refused::from)
             }
             RequestKind::GetHistory {
                 room,
                 limit,
                 before,
             } => {
-                about = Some(room.clone());
                 let limit = limit
                     .unwrap_or(self.limits.replay)
                     .clamp(1, self.limits.history_page);
-                self.get_history(room, Asked { conn, reference }, limit, before, effects)
+                self.get_history(room, asked, limit, before, effects)
                     .map_err(Refused::from)
             }
-            // Answered before, whoever asks.
-            RequestKind::Hello { .. } | RequestKind::Ping => Ok(()),
         };
         if let Err(refused) = answered {
-            effects.push(refuse(asked, refused, about, message_id));
+            let asked = Asked { conn, reference };
+            effects.push(refuse(asked, refused, room, client_msg_id));
         }
     }
 
@@ -504,6 +482,10 @@ impl State {
         effects: &mut Vec<Effect>,
     ) {
         let Some(joins) = self.end_load(&room, load) else {
+            if self.presence.room(&room).is_none() {
+                // Whoever waited is gone, so the store may forget it again.
+                effects.push(Effect::ReleaseRoom { room });
+            }
             return;
         };
         let log = Log::open(&room, log, &self.limits);
@@ -582,10 +564,10 @@ impl State {
     fn leave(
         &mut self,
         room: RoomId,
-        conn: ConnId,
-        reference: Option<Ref>,
+        asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ErrorCode> {
+        let Asked { conn, reference } = asked;
         self.require_member(conn, &room)?;
         self.exit(conn, &room, Cause::Left, effects);
         let left = Left {
@@ -806,13 +788,8 @@ impl State {
 
     // Lists.
 
-    fn list_rooms(
-        &self,
-        after: Option<&RoomId>,
-        conn: ConnId,
-        reference: Option<Ref>,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn list_rooms(&self, after: Option<&RoomId>, asked: Asked, effects: &mut Vec<Effect>) {
+        let Asked { conn, reference } = asked;
         let Some(connection) = self.presence.connection(conn) else {
             return;
         };
@@ -845,10 +822,10 @@ impl State {
     fn list_users(
         &self,
         room: RoomId,
-        conn: ConnId,
-        reference: Option<Ref>,
+        asked: Asked,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ErrorCode> {
+        let Asked { conn, reference } = asked;
         let Some(connection) = self.presence.connection(conn) else {
             return Ok(());
         };
