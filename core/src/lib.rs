@@ -1,4 +1,83 @@
 //! The chat as a value: rooms, presence, broadcast and history as one pure state machine.
+//!
+//! A [`State`] is a whole chat server. It takes an [`Event`], what happened and when, and answers
+//! with [`Effect`]s, what is to be done:
+//!
+//! ```text
+//! (State, Event) -> (State, Vec<Effect>)
+//! ```
+//!
+//! It has no clock, no randomness, no I/O and no order that differs from run to run. The same
+//! events give the same effects, byte for byte, on every machine; so a conversation can be
+//! replayed, simulated, searched exhaustively and fuzzed without a network. It is total: whatever
+//! comes, it neither fails nor panics.
+//!
+//! # What a driver owes it
+//!
+//! 1. Give every connection a [`ConnId`] that was never used before, and a [`ResumeToken`] of 128
+//!    random bits; say [`Input::Connected`] first and [`Input::Disconnected`] last.
+//! 2. Pass each frame of a connection through its [`Session`], in order. What that admits becomes
+//!    [`Input::Received`], what it refuses [`Input::Refused`].
+//! 3. Hand over nothing behind a request that [holds](RequestKind::holds) until its answer is on
+//!    its way: [`State::is_waiting`] is false, and a page that was fetched has been put in.
+//! 4. Stamp the event with the time and call [`State::apply`].
+//! 5. Carry out the effects in their order. What stands behind an [`Effect::Append`] waits until
+//!    the entry is stored.
+//! 6. Answer [`Effect::LoadRoom`] and [`Effect::FetchPage`] with the inputs that they name.
+//!    [`Effect::Close`] means that the state has forgotten the connection; its socket may live on
+//!    for its last frames.
+//!
+//! `parlor-hub` is such a driver, for any async runtime.
+//!
+//! # A conversation by hand
+//!
+//! ```
+//! use parlor_core::decode::decode;
+//! use parlor_core::encode::encode;
+//! use parlor_core::{
+//!     ConnId, Effect, Epoch, Event, Input, Limits, Recipients, ResumeToken, State, StoredLog,
+//!     Timestamp, step,
+//! };
+//!
+//! // One step, with everything that is sent written down as JSON.
+//! let mut sent = Vec::new();
+//! let mut happens = |state, at, input| {
+//!     let (state, effects) = step(state, Event { at: Timestamp(at), input });
+//!     for effect in &effects {
+//!         if let Effect::Send { to: Recipients::One(conn), message } = effect {
+//!             sent.push(format!("{conn} <- {}", String::from_utf8(encode(message)).unwrap()));
+//!         }
+//!     }
+//!     (state, effects)
+//! };
+//! let says = |conn, text| Input::Received { conn, request: decode(text).unwrap().request };
+//!
+//! let alice = ConnId(1);
+//! let state = State::new(Limits::default());
+//! let resume_token = ResumeToken::from_random(4); // in earnest: 128 random bits
+//! let (state, _) = happens(state, 1000, Input::Connected { conn: alice, resume_token });
+//!
+//! // A room that is not open has to be loaded first; the join waits.
+//! let join = says(alice, r#"{"type":"join","roomId":"general","username":"Alice"}"#);
+//! let (state, effects) = happens(state, 1001, join);
+//! let [Effect::LoadRoom { room, load }] = &effects[..] else { panic!("{effects:?}") };
+//! assert!(state.is_waiting(alice));
+//!
+//! let log = StoredLog::empty(Epoch::new("e1").unwrap());
+//! let loaded = Input::RoomLoaded { room: room.clone(), load: *load, log };
+//! let (state, _) = happens(state, 1002, loaded);
+//!
+//! // What is said is stored before it is sent.
+//! let hello = says(alice, r#"{"type":"message","roomId":"general","text":"Hello!","ref":"1"}"#);
+//! let (state, effects) = happens(state, 1003, hello);
+//! assert!(matches!(effects[0], Effect::Append { .. }));
+//! state.check().unwrap();
+//!
+//! assert_eq!(sent, [
+//!     r#"c1 <- {"type":"joined","roomId":"general","users":["Alice"],"userCount":1,"epoch":"e1","seq":0,"recovered":false,"history":0}"#,
+//!     r#"c1 <- {"type":"message","roomId":"general","from":"Alice","text":"Hello!","timestamp":1003,"seq":1,"ref":"1"}"#,
+//! ]);
+//! ```
 #![no_std]
 
 extern crate alloc;
