@@ -15,3 +15,8 @@ mod websocket;
 pub use chat::Chat;
 pub use connection::{ConnectionClock, Flow, Protocol};
 pub use server::{Config, Server, ServerError};
+
+/// The examples of the README, which therefore work.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
