@@ -4,7 +4,8 @@
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncReadExt, FutureExt, future};
@@ -120,38 +121,35 @@ async fn talk(
     let mut finished = pin!(connection.finished());
     let mut in_a_row = 0;
     loop {
-        let ready = future::poll_once(poll_fn(|cx| socket.poll_next(cx))).await;
-        let incoming = if let Some(incoming) = ready {
-            in_a_row += 1;
-            if in_a_row % BURST == 0 {
-                future::yield_now().await;
+        let mut waited = false;
+        let woken = poll_fn(|cx| {
+            if let Poll::Ready(incoming) = socket.poll_next(cx) {
+                return Poll::Ready(Woken::Read(incoming));
             }
-            incoming
-        } else {
-            in_a_row = 0;
-            let read = async { Woken::Read(poll_fn(|cx| socket.poll_next(cx)).await) };
-            let time = async {
-                (&mut timer).await;
-                Woken::Time
-            };
-            let end = async {
-                finished.as_mut().await;
-                Woken::Finished
-            };
-            match read.or(time).or(end).await {
-                Woken::Read(incoming) => incoming,
-                Woken::Time => {
-                    match protocol.due(clock.now()) {
-                        Due::Nothing => {}
-                        Due::Ping => connection.control(ping()).await.ok()?,
-                        Due::Close(reason) => return Some(reason),
-                    }
-                    timer.set_at(clock.at(protocol.deadline()));
-                    continue;
+            waited = true;
+            if Pin::new(&mut timer).poll(cx).is_ready() {
+                return Poll::Ready(Woken::Time);
+            }
+            finished.as_mut().poll(cx).map(|()| Woken::Finished)
+        });
+        let incoming = match woken.await {
+            Woken::Read(incoming) => incoming,
+            Woken::Time => {
+                match protocol.due(clock.now()) {
+                    Due::Nothing => {}
+                    Due::Ping => connection.control(ping()).await.ok()?,
+                    Due::Close(reason) => return Some(reason),
                 }
-                Woken::Finished => return None,
+                timer.set_at(clock.at(protocol.deadline()));
+                continue;
             }
+            Woken::Finished => return None,
         };
+        in_a_row = if waited { 0 } else { in_a_row + 1 };
+        if in_a_row == BURST {
+            in_a_row = 0;
+            future::yield_now().await;
+        }
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
             Incoming::Text(text) => protocol.text(connection, &text, clock).await,
