@@ -1,6 +1,10 @@
 //! Every test that needs more than one file: one binary, so that it links once.
 
+mod corpus;
+mod exhaustive;
 mod properties;
+mod reach;
 mod repository;
 mod scripts;
 mod tables;
+mod violations;
