@@ -84,6 +84,11 @@ impl Connection {
         &self.rooms
     }
 
+    /// Rooms it waits for.
+    pub(crate) const fn awaited(&self) -> &BTreeSet<RoomId> {
+        &self.waiting
+    }
+
     /// Rooms it is in or waits for.
     pub(crate) fn room_count(&self) -> usize {
         self.rooms.len() + self.waiting.len()
@@ -346,6 +351,16 @@ impl Presence {
         let room = self.rooms.entry(room.clone()).or_default();
         room.loading.get_or_insert(load);
         room.waiting.push(join);
+    }
+
+    /// Lets a join wait no more; none if it did not.
+    pub(crate) fn stop_waiting(&mut self, conn: ConnId, id: &RoomId) -> Option<Join> {
+        self.connections.get_mut(&conn)?.waiting.remove(id);
+        let waiting = &mut self.rooms.get_mut(id)?.waiting;
+        let index = waiting.iter().position(|join| join.conn == conn)?;
+        let join = waiting.remove(index);
+        self.close_if_empty(id);
+        Some(join)
     }
 
     /// Ends a load: the joins that waited for it, in their order. The room is open now, and is

@@ -2,7 +2,7 @@
 //! own a part of the state and keep its invariants: [`presence`](crate::presence),
 //! [`log`](crate::log), [`rate`](crate::rate).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -196,12 +196,12 @@ impl State {
         let Some(connection) = self.presence.connection(conn) else {
             return;
         };
-        let rooms = connection.rooms().iter();
-        let lost: Vec<RoomId> = rooms
-            .filter(|room| !connection.may_enter(room))
-            .cloned()
-            .collect();
-        for room in lost {
+        let lost = |rooms: &BTreeSet<RoomId>| -> Vec<RoomId> {
+            let lost = rooms.iter().filter(|room| !connection.may_enter(room));
+            lost.cloned().collect()
+        };
+        let (left, awaited) = (lost(connection.rooms()), lost(connection.awaited()));
+        for room in left {
             self.exit(conn, &room, Cause::Forbidden, effects);
             let reason = Some(Cause::Forbidden);
             let left = Left {
@@ -210,6 +210,13 @@ impl State {
                 reference: None,
             };
             effects.push(send(conn, ServerMessage::Left(left)));
+        }
+        // A join that waits would enter a room that the token covers no more.
+        for room in awaited {
+            if let Some(Join { reference, .. }) = self.presence.stop_waiting(conn, &room) {
+                let asked = Asked { conn, reference };
+                effects.push(refuse(asked, ErrorCode::Forbidden, Some(room), None));
+            }
         }
     }
 

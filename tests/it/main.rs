@@ -1,5 +1,6 @@
 //! Every test that needs more than one file: one binary, so that it links once.
 
+mod cases;
 mod corpus;
 mod exhaustive;
 mod properties;
