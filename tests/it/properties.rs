@@ -11,7 +11,7 @@ use parlor_tests::run::{Setup, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestRunner};
 
-const CASES: u64 = 600;
+const CASES: u64 = 3000;
 const ACTIONS: usize = 120;
 
 /// From the environment, or drawn; printed in any case.
@@ -33,7 +33,7 @@ fn the_core_does_what_the_model_does() {
         "/proptest-regressions/properties.txt"
     );
     let mut runner = TestRunner::new(Config {
-        cases: 512,
+        cases: 2048,
         rng_seed: RngSeed::Fixed(seed()),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
         ..Config::default()

@@ -183,8 +183,8 @@ impl Action {
     #[must_use]
     pub const fn from_bytes([kind, conn, a, b, c, d]: [u8; ACTION_BYTES]) -> Self {
         let ask = match kind {
-            0..20 => return Self::Connect,
-            20..30 => return Self::AnswerLoad { which: a, how: b },
+            0..12 => return Self::Connect,
+            12..30 => return Self::AnswerLoad { which: a, how: b },
             30..34 => return Self::Disconnect { conn, cause: a },
             34..44 => {
                 return Self::Identify {
