@@ -1,6 +1,8 @@
 //! Every sequence of a few actions, from a few places to start: two clients, one or two rooms,
 //! six steps. Sequences that lead to the same state go on once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 
 use parlor_tests::action::{Action, Ask};

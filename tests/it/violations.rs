@@ -1,6 +1,8 @@
 //! `State::check` finds what it looks for: a good state is written down, broken in one place for
 //! each invariant, and read again.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use parlor_core::protocol::RequestKind;
 use parlor_core::types::{LoadId, MessageText};
 use parlor_core::{

@@ -190,23 +190,21 @@ impl Model {
     /// D-5: these change nothing, the clock included. Nor does a request of an unknown connection.
     fn only_asks(&self, input: &Input) -> bool {
         use RequestKind as K;
-        match input {
-            Input::Received { conn, request } => {
-                let asks = matches!(
-                    request.kind,
-                    K::Ping
-                        | K::ListRooms { .. }
-                        | K::ListUsers { .. }
-                        | K::GetHistory { .. }
-                        | K::Typing { .. }
-                );
-                asks || !self.knows(*conn)
-            }
-            other => matches!(
-                other,
-                Input::Refused { .. } | Input::PageFetched { .. } | Input::FetchFailed { .. }
-            ),
+        if let Input::Received { conn, request } = input {
+            let asks = matches!(
+                request.kind,
+                K::Ping
+                    | K::ListRooms { .. }
+                    | K::ListUsers { .. }
+                    | K::GetHistory { .. }
+                    | K::Typing { .. }
+            );
+            return asks || !self.knows(*conn);
         }
+        matches!(
+            input,
+            Input::Refused { .. } | Input::PageFetched { .. } | Input::FetchFailed { .. }
+        )
     }
 
     // Connections.

@@ -416,7 +416,15 @@ impl Observer {
                 self.gone.insert(*conn);
                 return;
             }
-            _ => return,
+            Input::Connected { .. }
+            | Input::Identified { .. }
+            | Input::RoomLoaded { .. }
+            | Input::LoadFailed { .. }
+            | Input::PageFetched { .. }
+            | Input::FetchFailed { .. }
+            | Input::StoreFailed
+            | Input::StoreRecovered
+            | Input::Shutdown => return,
         };
         let (conn, question) = question;
         if let Ok(client) = self.client(conn) {
@@ -455,22 +463,11 @@ impl Observer {
         let client = clients.find(|client| client.conn == conn);
         let client = client.expect("T-9 was just checked");
         note(message, reached);
-        let is_new = match message {
-            ServerMessage::Message(delivery) => client.take_entry(delivery, store, reached)?,
-            ServerMessage::Joined(_)
-            | ServerMessage::Left(_)
-            | ServerMessage::UserJoined(_)
-            | ServerMessage::UserLeft(_)
-            | ServerMessage::Typing(_)
-            | ServerMessage::History(_) => {
-                client.take_presence(message, reached)?;
-                false
-            }
-            ServerMessage::Hello(_)
-            | ServerMessage::RoomList(_)
-            | ServerMessage::UserList(_)
-            | ServerMessage::Pong(_)
-            | ServerMessage::Error(_) => false,
+        let is_new = if let ServerMessage::Message(delivery) = message {
+            client.take_entry(delivery, store, reached)?
+        } else {
+            client.take_presence(message, reached)?;
+            false
         };
         if is_own || is_new {
             client.take_answer(message, is_new, reached)?;
@@ -635,28 +632,29 @@ impl Client {
             ServerMessage::UserLeft(left) => &left.room_id,
             ServerMessage::Typing(typing) => &typing.room_id,
             ServerMessage::History(history) => &history.room_id,
-            _ => return Ok(()),
+            ServerMessage::Hello(_)
+            | ServerMessage::Message(_)
+            | ServerMessage::RoomList(_)
+            | ServerMessage::UserList(_)
+            | ServerMessage::Pong(_)
+            | ServerMessage::Error(_) => return Ok(()),
         };
         let view = self.rooms.get_mut(room);
         reached.rule("T-1", view.is_some(), || format!("{conn} is not in {room}"))?;
         let view = view.expect("T-1 was just checked");
         let place = |name: &Username| view.users.iter().position(|user| user == name);
-        match message {
-            ServerMessage::UserJoined(joined) => {
-                let is_new = place(&joined.username).is_none();
-                reached.rule("T-6", is_new, || format!("{} came twice", joined.username))?;
-                view.users.push(joined.username.clone());
-                view.user_count += 1;
-            }
-            ServerMessage::UserLeft(left) => {
-                let found = place(&left.username);
-                reached.rule("T-6", found.is_some() || !view.is_whole, || {
-                    format!("{} left twice", left.username)
-                })?;
-                found.map(|place| view.users.remove(place));
-                view.user_count -= 1;
-            }
-            _ => {}
+        if let ServerMessage::UserJoined(joined) = message {
+            let is_new = place(&joined.username).is_none();
+            reached.rule("T-6", is_new, || format!("{} came twice", joined.username))?;
+            view.users.push(joined.username.clone());
+            view.user_count += 1;
+        } else if let ServerMessage::UserLeft(left) = message {
+            let found = place(&left.username);
+            reached.rule("T-6", found.is_some() || !view.is_whole, || {
+                format!("{} left twice", left.username)
+            })?;
+            found.map(|place| view.users.remove(place));
+            view.user_count -= 1;
         }
         Ok(())
     }

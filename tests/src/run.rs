@@ -168,7 +168,18 @@ impl World {
                 self.model = Model::new(self.limits.clone());
                 self.model.situations = situations;
             }
-            _ => {
+            Action::Connect
+            | Action::ConnectAgain { .. }
+            | Action::Disconnect { .. }
+            | Action::Identify { .. }
+            | Action::Request { .. }
+            | Action::Frame { .. }
+            | Action::AnswerLoad { .. }
+            | Action::StrayLoad { .. }
+            | Action::AnswerFetch { .. }
+            | Action::StoreFailed
+            | Action::StoreRecovered
+            | Action::Shutdown => {
                 if let Some(input) = self.input(action) {
                     self.step(input)?;
                 }
@@ -491,12 +502,13 @@ impl World {
         let at = Timestamp(0);
         let input = event.input.clone();
         let (after, effects) = step(before.clone(), Event { at, input });
-        let is_refused = effects.iter().any(|effect| match effect {
-            Effect::Send { to, message } => {
-                *to == Recipients::One(conn) && matches!(message, ServerMessage::Error(_))
-            }
-            _ => false,
-        });
+        let refuses = |effect: &Effect| {
+            let Effect::Send { to, message } = effect else {
+                return false;
+            };
+            *to == Recipients::One(conn) && matches!(message, ServerMessage::Error(_))
+        };
+        let is_refused = effects.iter().any(refuses);
         let is_closed = effects
             .iter()
             .any(|effect| matches!(effect, Effect::Close { .. }));
@@ -510,20 +522,24 @@ impl World {
 
     /// D-5: what only asks changes nothing, the clock included.
     fn check_question(&mut self, before: &State, event: &Event) -> Result<(), Failure> {
-        let only_asks = match &event.input {
-            Input::Received { request, .. } => match request.kind {
-                RequestKind::Typing { .. }
-                | RequestKind::ListRooms { .. }
-                | RequestKind::ListUsers { .. }
-                | RequestKind::GetHistory { .. }
-                | RequestKind::Ping => true,
-                RequestKind::Hello { .. }
-                | RequestKind::Join { .. }
-                | RequestKind::Leave { .. }
-                | RequestKind::Message { .. } => false,
-            },
-            Input::Refused { .. } | Input::PageFetched { .. } | Input::FetchFailed { .. } => true,
-            _ => false,
+        let asks = |kind: &RequestKind| match kind {
+            RequestKind::Typing { .. }
+            | RequestKind::ListRooms { .. }
+            | RequestKind::ListUsers { .. }
+            | RequestKind::GetHistory { .. }
+            | RequestKind::Ping => true,
+            RequestKind::Hello { .. }
+            | RequestKind::Join { .. }
+            | RequestKind::Leave { .. }
+            | RequestKind::Message { .. } => false,
+        };
+        let only_asks = if let Input::Received { request, .. } = &event.input {
+            asks(&request.kind)
+        } else {
+            matches!(
+                event.input,
+                Input::Refused { .. } | Input::PageFetched { .. } | Input::FetchFailed { .. }
+            )
         };
         if !only_asks {
             return Ok(());
