@@ -43,7 +43,7 @@ pub fn decoding(text: &str) {
     let found = outcome
         .as_ref()
         .map_or_else(|refusal| Some(refusal.code), |_| None);
-    assert_eq!(found, fields.first_bad(), "{text}");
+    assert_eq!(found, fields.first_bad(since_repeats(text)), "{text}");
     let (room, reference) = match &outcome {
         Ok(decoded) => (None, &decoded.request.reference),
         Err(refusal) => (refusal.room.as_ref(), &refusal.reference),
@@ -60,6 +60,24 @@ pub fn decoding(text: &str) {
 
 /// The members of a JSON object in their order, as often as they stand there.
 struct Object(Vec<(String, Value)>);
+
+/// Whether a field of `since` stands there twice, which a [`Value`] does not show.
+fn since_repeats(text: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Frame {
+        #[serde(rename = "since")]
+        _since: Option<Since>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Since {
+        #[serde(rename = "epoch")]
+        _epoch: Option<IgnoredAny>,
+        #[serde(rename = "seq")]
+        _seq: Option<IgnoredAny>,
+    }
+    let error = serde_json::from_str::<Frame>(text).err();
+    error.is_some_and(|error| error.to_string().starts_with("duplicate field"))
+}
 
 enum Fields {
     Readable(Object),
@@ -128,7 +146,7 @@ impl Object {
     }
 
     /// The code of the first field that breaks its rule, by the table of the protocol.
-    fn first_bad(&self) -> Option<ErrorCode> {
+    fn first_bad(&self, since_repeats: bool) -> Option<ErrorCode> {
         use ErrorCode as E;
         let text = |is_good: fn(&str) -> bool| move |v: &Value| v.as_str().is_some_and(is_good);
         let whole = |v: &Value| {
@@ -144,7 +162,7 @@ impl Object {
         };
         let since = |v: &Value| {
             let epoch = v["epoch"].as_str().is_some_and(|e| Epoch::new(e).is_ok());
-            epoch && whole(&v["seq"])
+            epoch && whole(&v["seq"]) && !since_repeats
         };
         let id = text(|t| ClientMsgId::new(t).is_ok());
         let any = text(|_| true);
