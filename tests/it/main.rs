@@ -3,6 +3,7 @@
 mod cases;
 mod corpus;
 mod exhaustive;
+mod lists;
 mod properties;
 mod reach;
 mod repository;

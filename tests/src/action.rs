@@ -205,7 +205,11 @@ impl Action {
                     ms: u16::from_le_bytes([a, b % 8]),
                 };
             }
-            74..76 => return Self::GoBack { ms: a as u16 },
+            74..76 => {
+                return Self::GoBack {
+                    ms: u16::from_le_bytes([a, b % 8]),
+                };
+            }
             76..78 => return Self::ConnectAgain { conn },
             78..80 => {
                 return Self::StrayLoad {
@@ -218,8 +222,8 @@ impl Action {
             82..86 => return Self::StoreRecovered,
             86..88 => return Self::ForgetLog { room: a },
             88 => return Self::Shutdown,
-            89 => return Self::Restart,
-            90..105 => Ask::Hello {
+            89..92 => return Self::Restart,
+            92..105 => Ask::Hello {
                 resume: a,
                 wrong_version: b == 1,
             },
