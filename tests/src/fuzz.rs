@@ -15,7 +15,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::action::Action;
-use crate::run::{Setup, run};
+use crate::run::{Setup, World};
 
 /// Target `step`: a setup and actions from bytes, core against model.
 pub fn steps(bytes: &[u8]) {
@@ -25,7 +25,9 @@ pub fn steps(bytes: &[u8]) {
     // Longer ones are slower and find nothing that short ones do not.
     let mut actions = Action::all_from_bytes(bytes);
     actions.truncate(200);
-    if let Err(failure) = run(&Setup::small(setup), &actions) {
+    let mut world = World::new(&Setup::small(setup)).quick();
+    let done = actions.iter().try_for_each(|action| world.act(action));
+    if let Err(failure) = done.and_then(|()| world.finish()) {
         panic!("{failure:?}\nafter {actions:?}");
     }
 }
