@@ -57,7 +57,7 @@ const SITUATIONS: &[&str] = &[
 fn everything_is_reached() {
     println!("seed {SEED}");
     let mut reached = Reached::default();
-    for case in 0..3000_u64 {
+    for case in 0..4000_u64 {
         let actions = Action::random(SEED + case, 120);
         match run(&Setup::small((case % 8) as u8), &actions) {
             Ok(more) => reached.merge(more),

@@ -194,13 +194,13 @@ impl Action {
                 };
             }
             44..52 => return Self::Frame { conn, which: a },
-            52..60 => {
+            52..58 => {
                 return Self::AnswerFetch {
                     which: a,
                     fails: b % 4 == 3,
                 };
             }
-            60..74 => {
+            58..74 => {
                 return Self::Wait {
                     ms: u16::from_le_bytes([a, b % 8]),
                 };

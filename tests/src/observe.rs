@@ -217,6 +217,12 @@ pub struct Client {
 }
 
 impl Client {
+    /// The rooms that it is in.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomId> {
+        self.rooms.keys().cloned().collect()
+    }
+
     /// Whether an answer must come before it may ask again.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -14,7 +14,7 @@ use parlor_core::{
 
 use crate::action::{Action, Ask, FRAMES, STRANGER};
 use crate::model::{Got, Model};
-use crate::observe::{Failure, Observer, Reached};
+use crate::observe::{Client, Failure, Observer, Reached};
 
 /// Whoever is not connected.
 const NOBODY: ConnId = ConnId(1 << 40);
@@ -248,7 +248,7 @@ impl World {
                 if self.polite && self.is_held(conn) {
                     return None;
                 }
-                let kind = self.kind(ask);
+                let kind = self.kind(conn, ask);
                 let reference = tagged.then(|| self.next_ref());
                 let request = Request { reference, kind };
                 Input::Received { conn, request }
@@ -314,7 +314,8 @@ impl World {
         })
     }
 
-    fn kind(&self, ask: Ask) -> RequestKind {
+    fn kind(&self, conn: ConnId, ask: Ask) -> RequestKind {
+        let room_of = |room| self.room_of(conn, room);
         match ask {
             Ask::Hello {
                 resume,
@@ -342,10 +343,10 @@ impl World {
                 }
             }
             Ask::Leave { room } => RequestKind::Leave {
-                room: pick_room(room),
+                room: room_of(room),
             },
             Ask::Message { room, text, id } => RequestKind::Message {
-                room: pick_room(room),
+                room: room_of(room),
                 text: pick_text(text),
                 client_msg_id: (id % 2 == 1).then(|| {
                     let id = format!("id{}", id / 2 % 4);
@@ -354,25 +355,36 @@ impl World {
             },
             Ask::Typing { room } => RequestKind::Typing {
                 active: room < 128,
-                room: pick_room(room),
+                room: room_of(room),
             },
             Ask::ListRooms { after } => RequestKind::ListRooms {
                 after: (after % 2 == 1).then(|| pick_room(after / 2)),
             },
             Ask::ListUsers { room } => RequestKind::ListUsers {
-                room: pick_room(room),
+                room: room_of(room),
             },
             Ask::GetHistory {
                 room,
                 limit,
                 before,
             } => RequestKind::GetHistory {
-                room: pick_room(room),
+                room: room_of(room),
                 limit: (limit % 2 == 1).then(|| u32::from(limit / 2 % 8) + 1),
                 before: (before % 2 == 1).then(|| Seq((before / 2 % 16).into())),
             },
             Ask::Ping => RequestKind::Ping,
         }
+    }
+
+    /// Mostly a room that the connection is in, if there is one.
+    fn room_of(&self, conn: ConnId, room: u8) -> RoomId {
+        let mut clients = self.observer.clients.iter();
+        let client = clients.find(|client| client.conn == conn);
+        let own = client.map_or_else(Vec::new, Client::rooms);
+        if own.is_empty() || room % 4 == 3 {
+            return pick_room(room / 4);
+        }
+        own[usize::from(room / 4) % own.len()].clone()
     }
 
     /// None, the end of the log, up to five before it, one behind it, or another epoch.
