@@ -204,12 +204,6 @@ impl State {
             forbidden(connection.waiting()),
             forbidden(connection.rooms()),
         );
-        for room in awaited {
-            if let Some(Join { reference, .. }) = self.presence.stop_waiting(conn, &room) {
-                let asked = Asked { conn, reference };
-                effects.push(refuse(asked, ErrorCode::Forbidden, Some(room), None));
-            }
-        }
         for room in lost {
             self.exit(conn, &room, Cause::Forbidden, effects);
             let reason = Some(Cause::Forbidden);
@@ -219,6 +213,12 @@ impl State {
                 reference: None,
             };
             effects.push(send(conn, ServerMessage::Left(left)));
+        }
+        for room in awaited {
+            if let Some(Join { reference, .. }) = self.presence.stop_waiting(conn, &room) {
+                let asked = Asked { conn, reference };
+                effects.push(refuse(asked, ErrorCode::Forbidden, Some(room), None));
+            }
         }
     }
 

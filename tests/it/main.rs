@@ -1,6 +1,12 @@
 //! Every test that needs more than one file: one binary, so that it links once.
 
+mod cases;
+mod corpus;
+mod exhaustive;
+mod lists;
 mod properties;
+mod reach;
 mod repository;
 mod scripts;
 mod tables;
+mod violations;

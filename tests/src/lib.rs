@@ -4,5 +4,6 @@
 pub mod action;
 pub mod fuzz;
 pub mod model;
+pub mod observe;
 pub mod run;
 pub mod script;
