@@ -1,13 +1,12 @@
-//! What can go wrong: the codes of `error` and the codes with which a connection is closed.
+//! What can go wrong: the codes of `error`, the codes with which a connection is closed, and why a
+//! user is no longer in a room.
 //!
-//! Programs match the code, people read the sentence. Both tables are part of the protocol; a
+//! Programs match the code, people read the sentence. The tables are part of the protocol; a
 //! snapshot test makes every change of them visible.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
-
-use crate::protocol::Cause;
 
 macro_rules! error_codes {
     ($($name:ident = $code:literal, $message:literal;)*) => {
@@ -117,6 +116,24 @@ close_reasons! {
     UnsupportedProtocol = 4501, "unsupported protocol version", "The client speaks another version.";
     Internal = 4502, "internal error on this connection", "Something broke that concerns this connection only.";
     NoHello = 4503, "no hello in time", "A token is required and none came.";
+}
+
+/// Why a user is no longer in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It left.
+    Left,
+    /// Its connection ended.
+    Disconnected,
+    /// Its connection gave no sign of life.
+    Timeout,
+    /// Its connection read too slowly.
+    Slow,
+    /// Its connection sent too much.
+    Flooding,
+    /// It may no longer be there.
+    Forbidden,
 }
 
 impl CloseReason {

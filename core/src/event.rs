@@ -2,13 +2,13 @@
 //! serde, so that a trace of them can be stored in any format.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::CloseReason;
-use crate::log::{Entry, StoredLog};
-use crate::protocol::{Cause, Refusal, Request, ServerMessage};
+use crate::entry::Entry;
+use crate::error::{Cause, CloseReason};
+use crate::log::{Page, StoredLog};
+use crate::protocol::{Refusal, Request, ServerMessage};
 use crate::types::{
     ConnId, Epoch, LoadId, Ref, ResumeToken, RoomId, RoomPattern, Seq, Timestamp, Username,
 };
@@ -148,15 +148,6 @@ pub struct Fetch {
     pub limit: u32,
     /// The request's tag.
     pub reference: Option<Ref>,
-}
-
-/// What the store has of a [`Fetch`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// In ascending order of seq.
-    pub entries: Vec<Arc<Entry>>,
-    /// Whether there are older ones.
-    pub has_more: bool,
 }
 
 /// What is to be done, in order. Exhaustive on purpose: a new effect is a new duty for every

@@ -9,27 +9,11 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Invariant, Violation, ensure};
-use crate::encode::message_bytes;
-use crate::event::Page;
+use crate::entry::Entry;
 use crate::limits::Limits;
 use crate::name::NameKey;
 use crate::protocol::Since;
 use crate::types::{ClientMsgId, Epoch, MessageText, RoomId, Seq, Timestamp, Username};
-
-/// One thing said in a room, as it is stored and as it is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its place in the log.
-    pub seq: Seq,
-    /// When; never before the entry ahead of it.
-    pub at: Timestamp,
-    /// Who, as the name was spelled.
-    pub from: Username,
-    /// What.
-    pub text: MessageText,
-    /// The sender's own id of it.
-    pub client_msg_id: Option<ClientMsgId>,
-}
 
 /// What a store knows of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +106,15 @@ impl TryFrom<UncheckedLog> for StoredLog {
     }
 }
 
+/// What a store or a tail has of the page that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// In ascending order of seq.
+    pub entries: Vec<Arc<Entry>>,
+    /// Whether there are older ones.
+    pub has_more: bool,
+}
+
 /// The log of an open room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Log {
@@ -129,12 +122,31 @@ pub(crate) struct Log {
     last_seq: Seq,
     last_at: Timestamp,
     tail: VecDeque<Arc<Entry>>,
-    /// What the frames of the tail take together, by [`message_bytes`].
+    /// What the frames of the tail take together, by [`Entry::frame_bytes`].
     tail_bytes: u64,
     /// Where in the tail a sender's own id stands. By the key of the name, not by the user: a
     /// guest who reconnects after its connection was given up, or after a restart, is another user
     /// but holds the same name, and its retry must be recognised.
     retries: BTreeMap<NameKey, BTreeMap<ClientMsgId, Seq>>,
+}
+
+/// The newest of `entries` whose frames fit into `budget` bytes, at most `most`, in their order.
+pub(crate) fn newest<'a>(
+    room: &RoomId,
+    entries: impl DoubleEndedIterator<Item = &'a Arc<Entry>>,
+    most: usize,
+    mut budget: usize,
+) -> Vec<Arc<Entry>> {
+    let mut kept = Vec::new();
+    for entry in entries.rev().take(most) {
+        let Some(rest) = budget.checked_sub(entry.frame_bytes(room)) else {
+            break;
+        };
+        budget = rest;
+        kept.push(entry.clone());
+    }
+    kept.reverse();
+    kept
 }
 
 impl Log {
@@ -192,20 +204,25 @@ impl Log {
         self.entry(*self.retries.get(sender)?.get(id)?)
     }
 
-    /// Everything behind `since`, if all of it is in the tail; none if that cannot be told.
-    pub(crate) fn behind(
+    /// Everything behind `since`, if all of it is in the tail and fits into `budget` bytes.
+    pub(crate) fn recover(
         &self,
+        room: &RoomId,
         since: &Since,
-    ) -> Option<impl DoubleEndedIterator<Item = &Arc<Entry>>> {
-        let known = since.epoch == self.epoch
-            && since.seq <= self.last_seq
-            && since.seq.next() >= self.first_kept();
-        let missed = usize::try_from(self.last_seq.0.saturating_sub(since.seq.0)).ok()?;
-        known.then(|| self.tail.range(self.tail.len().saturating_sub(missed)..))
+        budget: usize,
+    ) -> Option<Vec<Arc<Entry>>> {
+        let missed = self.last_seq.0.checked_sub(since.seq.0)?;
+        let missed = usize::try_from(missed).ok()?;
+        if since.epoch != self.epoch || missed > self.tail.len() {
+            return None;
+        }
+        let entries = newest(room, self.tail.iter(), missed, budget);
+        (entries.len() == missed).then_some(entries)
     }
 
-    pub(crate) fn tail(&self) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
-        self.tail.iter()
+    /// The last entries, at most `most`, that fit into `budget` bytes.
+    pub(crate) fn last(&self, room: &RoomId, most: u32, budget: usize) -> Vec<Arc<Entry>> {
+        newest(room, self.tail.iter(), most as usize, budget)
     }
 
     /// The last `limit` entries before `before`, if the tail alone can tell them and whether there
@@ -244,7 +261,7 @@ impl Log {
 
     /// Puts `entry` at the end of the tail and drops from its front what is beyond the limits (I-7).
     fn keep(&mut self, room: &RoomId, entry: Arc<Entry>, limits: &Limits) {
-        self.tail_bytes += message_bytes(room, &entry) as u64;
+        self.tail_bytes += entry.frame_bytes(room) as u64;
         if let Some(id) = &entry.client_msg_id {
             let ids = self.retries.entry(entry.from.key().clone()).or_default();
             ids.insert(id.clone(), entry.seq);
@@ -256,7 +273,7 @@ impl Log {
             let Some(oldest) = self.tail.pop_front() else {
                 return;
             };
-            self.tail_bytes -= message_bytes(room, &oldest) as u64;
+            self.tail_bytes -= oldest.frame_bytes(room) as u64;
             self.forget_retry(&oldest);
         }
     }
@@ -302,7 +319,7 @@ impl Log {
         let bytes: u64 = self
             .tail
             .iter()
-            .map(|entry| message_bytes(room, entry) as u64)
+            .map(|entry| entry.frame_bytes(room) as u64)
             .sum();
         ensure(bytes == self.tail_bytes, Invariant::Tail, || {
             alloc::format!(

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::error::ErrorCode;
+use crate::entry::Entry;
+use crate::error::{Cause, ErrorCode};
 use crate::limits::AnnouncedLimits;
-use crate::log::Entry;
 use crate::types::{
     ClientMsgId, Epoch, MessageText, Ref, ResumeToken, RoomId, Seq, Timestamp, Username,
 };
@@ -179,24 +179,6 @@ impl Refusal {
             retry_after_ms: None,
         }
     }
-}
-
-/// Why a user is no longer in a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// It left.
-    Left,
-    /// Its connection ended.
-    Disconnected,
-    /// Its connection gave no sign of life.
-    Timeout,
-    /// Its connection read too slowly.
-    Slow,
-    /// Its connection sent too much.
-    Flooding,
-    /// It may no longer be there.
-    Forbidden,
 }
 
 /// What the server says. Serialises as the JSON object of the wire protocol.

@@ -4,22 +4,21 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Invariant, Violation, ensure};
-use crate::encode::{encode, escaped_bytes, frame_bytes, message_bytes};
-use crate::error::{CloseReason, ErrorCode};
-use crate::event::{Effect, Event, Fetch, Identity, Input, Page, Recipients};
+use crate::encode::{encode, frame_bytes};
+use crate::entry::escaped_bytes;
+use crate::error::{Cause, CloseReason, ErrorCode};
+use crate::event::{Effect, Event, Fetch, Identity, Input, Recipients};
 use crate::limits::Limits;
-use crate::log::{Entry, Log, StoredLog};
+use crate::log::{Log, Page, StoredLog, newest};
 use crate::presence::{Exit, Join, Presence};
 use crate::protocol::{
-    Cause, Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, Refusal, Request,
-    RequestKind, RoomInfo, RoomList, SERVER, ServerMessage, Since, Typing, UserJoined, UserLeft,
-    UserList,
+    Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, Refusal, Request,
+    RequestKind, RoomInfo, RoomList, SERVER, ServerMessage, Typing, UserJoined, UserLeft, UserList,
 };
 use crate::rate::Rate;
 use crate::types::{
@@ -546,13 +545,10 @@ impl State {
             reference: join.reference,
         };
         let budget = self.budget_behind(&ServerMessage::Joined(joined.clone()));
-        let recovered = join
-            .since
-            .as_ref()
-            .and_then(|since| recover(room, log, since, budget));
+        let since = join.since.as_ref();
+        let recovered = since.and_then(|since| log.recover(room, since, budget));
         joined.recovered = recovered.is_some();
-        let entries =
-            recovered.unwrap_or_else(|| newest(room, log.tail(), join.history as usize, budget));
+        let entries = recovered.unwrap_or_else(|| log.last(room, join.history, budget));
         joined.history = count(entries.len());
         effects.push(send(conn, ServerMessage::Joined(joined)));
         for entry in entries {
@@ -985,35 +981,6 @@ fn refuse(
             retry_after_ms,
         },
     )
-}
-
-/// Everything behind `since`; none if that is not all in the tail or does not fit.
-fn recover(room: &RoomId, log: &Log, since: &Since, budget: usize) -> Option<Vec<Arc<Entry>>> {
-    let missed = log.behind(since)?;
-    let fitting = newest(room, missed, usize::MAX, budget);
-    let all = fitting
-        .first()
-        .map_or_else(|| log.last_seq().next(), |entry| entry.seq);
-    (all == since.seq.next()).then_some(fitting)
-}
-
-/// The newest of `entries` that fit, at most `most`, in their order.
-fn newest<'a>(
-    room: &RoomId,
-    entries: impl DoubleEndedIterator<Item = &'a Arc<Entry>>,
-    most: usize,
-    mut budget: usize,
-) -> Vec<Arc<Entry>> {
-    let mut kept = Vec::new();
-    for entry in entries.rev().take(most) {
-        let Some(rest) = budget.checked_sub(message_bytes(room, entry)) else {
-            break;
-        };
-        budget = rest;
-        kept.push(entry.clone());
-    }
-    kept.reverse();
-    kept
 }
 
 fn count(len: usize) -> u32 {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parlor_core::encode::{encode, frame_bytes, message_bytes};
+use parlor_core::encode::{encode, frame_bytes};
 use parlor_core::event::Identity;
 use parlor_core::protocol::{
     Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, RoomInfo, RoomList,
@@ -1026,7 +1026,7 @@ impl Log {
 
 /// The longest end of `entries` that has at most `most` of them and `budget` bytes.
 fn newest(room: &RoomId, entries: &[Arc<Entry>], most: usize, budget: usize) -> Vec<Arc<Entry>> {
-    let bytes = |part: &[Arc<Entry>]| part.iter().map(|e| message_bytes(room, e)).sum::<usize>();
+    let bytes = |part: &[Arc<Entry>]| part.iter().map(|e| e.frame_bytes(room)).sum::<usize>();
     let ends = (0..=most.min(entries.len())).rev();
     ends.map(|len| &entries[entries.len() - len..])
         .find(|end| bytes(end) <= budget)

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use parlor_core::encode::message_bytes;
 use parlor_core::{Entry, Epoch, Fetch, Limits, Page, RoomId, Seq, StoredLog, Timestamp};
 
 use crate::store::{Append, Store, StoreError};
@@ -126,13 +125,13 @@ impl Store for MemoryStore {
             });
             log.last_seq = entry.seq;
             log.last_at = entry.at;
-            log.bytes += message_bytes(room, entry) as u64;
+            log.bytes += entry.frame_bytes(room) as u64;
             log.entries.push_back(entry.clone());
             while log.entries.len() > self.tail_entries || log.bytes > self.tail_bytes {
                 let Some(oldest) = log.entries.pop_front() else {
                     break;
                 };
-                log.bytes -= message_bytes(room, &oldest) as u64;
+                log.bytes -= oldest.frame_bytes(room) as u64;
             }
         }
         Ok(())
