@@ -621,3 +621,25 @@ impl Presence {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i_5_a_stale_member_list_is_found() {
+        let (conn, room) = (ConnId(1), RoomId::new("general").unwrap());
+        let mut presence = Presence::default();
+        presence.connect(conn, ResumeToken::from_random(1));
+        presence.begin_guest(conn, Username::new("alice").unwrap());
+        presence.enter(conn, &room);
+        assert_eq!(presence.members(&room).as_deref(), Some(&[conn][..]));
+        presence.check(&Limits::default()).unwrap();
+
+        // Not serialised, so no state from outside can have it.
+        let stale = Shared(Some([ConnId(2)].into()));
+        presence.rooms.get_mut(&room).unwrap().shared = stale;
+        let violation = presence.check(&Limits::default()).unwrap_err();
+        assert_eq!(violation.invariant, Invariant::MemberList);
+    }
+}

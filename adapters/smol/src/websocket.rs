@@ -5,7 +5,7 @@
 use std::io;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_tungstenite::WebSocketStream;
 use futures_lite::{AsyncRead, AsyncWrite, Stream};
@@ -18,6 +18,9 @@ use tungstenite::{Bytes, Message, Utf8Bytes};
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
 const READ_BYTES: usize = 4 << 10;
+/// Bytes that a peer may make the server read before others have their turn, if they make no
+/// message: endless empty fragments, for one.
+const TURN_BYTES: usize = 16 << 10;
 
 /// What comes from a peer.
 pub(crate) enum Incoming {
@@ -61,6 +64,7 @@ impl WebSocket {
             .max_frame_size(Some(most_bytes));
         let stream = Collecting {
             stream,
+            turn: TURN_BYTES,
             written: Vec::new(),
         };
         let role = Role::Server;
@@ -72,6 +76,7 @@ impl WebSocket {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
+        self.inner.get_mut().turn = TURN_BYTES;
         let polled = Pin::new(&mut self.inner).poll_next(cx).map(incoming);
         // tungstenite writes its reply to what it read before at the next read.
         let written = mem::take(&mut self.inner.get_mut().written);
@@ -120,6 +125,8 @@ fn fault(error: &Error) -> Option<CloseReason> {
 /// A socket to read from, and a buffer to write to.
 struct Collecting {
     stream: TcpStream,
+    /// Bytes that may still be read in this turn.
+    turn: usize,
     written: Vec<u8>,
 }
 
@@ -129,7 +136,14 @@ impl AsyncRead for Collecting {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if self.turn == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let most = buf.len().min(self.turn);
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf[..most]))?;
+        self.turn -= read;
+        Poll::Ready(Ok(read))
     }
 }
 
@@ -149,5 +163,40 @@ impl AsyncWrite for Collecting {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn endless_fragments_leave_others_their_turn() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let begin = [0x01, 0x80, 0, 0, 0, 0];
+        let go_on = [0x00, 0x80, 0, 0, 0, 0];
+        peer.write_all(&begin).unwrap();
+        peer.write_all(&go_on.repeat(2 * TURN_BYTES / go_on.len()))
+            .unwrap();
+        let mut waiting = vec![0; TURN_BYTES + 1];
+        while accepted.peek(&mut waiting).unwrap() < waiting.len() {}
+
+        let stream = TcpStream::try_from(accepted).unwrap();
+        let mut socket = block_on(WebSocket::new(stream, Vec::new(), 1 << 20));
+        let read = block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))));
+        assert!(read.is_none(), "there is no message in it");
+        assert_eq!(
+            socket.inner.get_ref().turn,
+            0,
+            "it stopped, though more was there"
+        );
     }
 }
