@@ -2,7 +2,9 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod driven_hub;
 pub mod fuzz;
 pub mod model;
 pub mod run;
 pub mod script;
+pub mod virtual_socket;
