@@ -184,9 +184,10 @@ impl Fanout {
     /// Drops a line whose outlet cannot be trusted any more.
     pub(crate) fn drop_writing(&mut self) -> Option<ConnId> {
         let conn = self.writing.take()?;
-        if let Some(line) = self.lines.remove(&conn) {
-            self.total_bytes -= line.outbox.bytes() as u64;
-        }
+        self.lines.remove(&conn);
+        // What the outlet took before it panicked was not counted yet.
+        let waiting = self.lines.values().map(|line| line.outbox.bytes() as u64);
+        self.total_bytes = waiting.sum();
         Some(conn)
     }
 
@@ -249,15 +250,14 @@ impl Fanout {
 
     /// Writes every touched line once. True if somebody was lost on the way.
     pub(crate) fn flush(&mut self) -> bool {
-        let touched = std::mem::take(&mut self.touched);
-        for &conn in &touched {
+        // They stay in the list until all are written: an outlet may panic, and the others have
+        // their turn after the restart.
+        let mut next = 0;
+        while let Some(&conn) = self.touched.get(next) {
             self.flush_line(conn);
+            next += 1;
         }
-        // Keeps its memory for the next turn.
-        if self.touched.is_empty() {
-            self.touched = touched;
-            self.touched.clear();
-        }
+        self.touched.clear();
         !self.lost.is_empty()
     }
 
