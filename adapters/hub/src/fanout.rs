@@ -121,6 +121,12 @@ impl Fanout {
 
     /// Queues a frame behind all earlier ones.
     pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth, now: Timestamp) {
+        // What one turn has for a connection can be more than a queue holds, and is nobody's fault
+        // who reads: it is written before anybody is cut.
+        let overflows = |line: &Line| line.outbox.bytes() + frame.len() > self.outbox_bytes;
+        if self.lines.get(&conn).is_some_and(overflows) {
+            self.flush_line(conn);
+        }
         let Some(line) = self
             .lines
             .get_mut(&conn)
@@ -138,6 +144,9 @@ impl Fanout {
         line.outbox.push(frame.clone());
         self.total_bytes += frame.len() as u64;
         self.touch(conn);
+        if self.total_bytes > self.outbox_total_bytes {
+            self.flush();
+        }
         if self.total_bytes > self.outbox_total_bytes {
             self.cut_worst(now);
         }
