@@ -214,10 +214,17 @@ impl Fanout {
         self.close(conn, Some(CloseReason::Slow), now);
     }
 
+    /// Makes room at the cost of whoever holds the most. One that is closing does not wait for its
+    /// grace to end: it must not be what others are cut for.
     fn cut_worst(&mut self, now: Timestamp) {
-        let open = self.lines.iter().filter(|(_, line)| line.closing.is_none());
-        let worst = open.max_by_key(|(conn, line)| (line.outbox.bytes(), **conn));
-        if let Some((&conn, _)) = worst {
+        let by_bytes = |(conn, line): &(&ConnId, &Line)| (line.outbox.bytes(), **conn);
+        let Some((&conn, line)) = self.lines.iter().max_by_key(by_bytes) else {
+            return;
+        };
+        if line.closing.is_some() {
+            debug!(%conn, "gave up on its last frames: all queues are too long");
+            self.remove(conn, |outlet| outlet.abort());
+        } else {
             self.cut(conn, now);
         }
     }
