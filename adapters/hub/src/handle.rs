@@ -36,6 +36,8 @@ pub struct Handle {
 pub(crate) struct Shared {
     next_conn: AtomicU64,
     pub(crate) store_failed: AtomicBool,
+    /// A tick is on its way.
+    pub(crate) ticked: AtomicBool,
 }
 
 impl Handle {
@@ -70,8 +72,11 @@ impl Handle {
     /// Tells the hub that time goes by: to be called about once a second. Deadlines of closing
     /// connections and of the store are looked at then.
     pub fn tick(&self) {
-        // A full inbox is busy, and the next tick will do.
-        let _ = self.inbox.try_send(Inbound::Tick);
+        // Not through the inbox: when the store hangs that is full, and nobody empties it.
+        if !self.shared.ticked.swap(true, Ordering::AcqRel) {
+            // A hub that is gone has no deadlines.
+            let _ = self.internal.try_send(Internal::Tick);
+        }
     }
 
     /// Says goodbye to everybody; the hub ends when all of them took it.

@@ -228,10 +228,13 @@ impl Hub {
                 self.building.push_local(Local::Control(conn, frame));
             }
             Incoming::Inbound(Inbound::End { conn, reason }) => self.end(conn, reason),
-            Incoming::Inbound(Inbound::Tick) => self.tick(),
             Incoming::Inbound(Inbound::Shutdown) => {
                 self.shutting_down = true;
                 self.apply(Input::Shutdown);
+            }
+            Incoming::Internal(Internal::Tick) => {
+                self.shared.ticked.store(false, Ordering::Release);
+                self.tick();
             }
             Incoming::Internal(Internal::Writable(conn)) => self.fanout.writable(conn),
             Incoming::Internal(Internal::Dropped(conn)) => {

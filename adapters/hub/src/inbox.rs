@@ -30,15 +30,15 @@ pub(crate) enum Inbound {
         conn: ConnId,
         reason: Option<CloseReason>,
     },
-    /// A second or so went by.
-    Tick,
     /// The server goes away.
     Shutdown,
 }
 
-/// From the hub's own helpers. At most one of the first two waits for each connection, and one
-/// answer for each question, so the channel is bounded by what exists.
+/// From the hub's own helpers. At most one tick waits, one each of the next two for each
+/// connection, and one answer for each question, so the channel is bounded by what exists.
 pub(crate) enum Internal {
+    /// A second or so went by.
+    Tick,
     /// An outlet that could take no more can take some again.
     Writable(ConnId),
     /// The task of a connection is gone without a word: it panicked or was cancelled.
