@@ -54,17 +54,20 @@ impl Handle {
         // One release at a time can be on its way.
         let (released, signals) = async_channel::bounded(1);
         let outlet = Box::new(outlet);
+        let dropped = Arc::<AtomicBool>::default();
         let open = Inbound::Open {
             conn,
             resume_token,
             outlet,
             signals: released,
+            dropped: dropped.clone(),
         };
         self.inbox.send(open).await.map_err(|_| HubGone)?;
         Ok(Connection {
             id: conn,
             handle: self.clone(),
             signals,
+            dropped,
             ended: false,
         })
     }
@@ -105,6 +108,7 @@ pub struct Connection {
     id: ConnId,
     handle: Handle,
     signals: Receiver<Released>,
+    dropped: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -196,7 +200,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if !self.ended {
-            // It overtakes what this connection handed over before, which is as good as lost.
+            // It overtakes what this connection handed over before, which is as good as lost, and
+            // maybe the connection itself, for which there is the flag.
+            self.dropped.store(true, Ordering::Release);
             let dropped = self.handle.internal.try_send(Internal::Dropped(self.id));
             debug_assert!(
                 !matches!(dropped, Err(TrySendError::Full(_))),

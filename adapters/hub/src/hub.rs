@@ -212,9 +212,14 @@ impl Hub {
                 resume_token,
                 outlet,
                 signals,
+                dropped,
             }) => {
                 self.fanout.open(conn, outlet, signals);
                 self.apply(Input::Connected { conn, resume_token });
+                if dropped.load(Ordering::Acquire) {
+                    // word of its end came before it.
+                    self.end(conn, Some(CloseReason::Internal));
+                }
             }
             Incoming::Inbound(Inbound::Input(input)) => {
                 if let Input::Received { conn, request } = &input

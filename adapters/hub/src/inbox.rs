@@ -1,6 +1,9 @@
 //! What comes to the hub: from connections through a bounded channel, whose senders wait when it is
 //! full, and from the hub's own helpers through one that never makes them wait.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use async_channel::Sender;
 use parlor_core::{CloseReason, ConnId, Input, ResumeToken};
 
@@ -20,6 +23,8 @@ pub(crate) enum Inbound {
         resume_token: ResumeToken,
         outlet: Box<dyn Outlet>,
         signals: Sender<Released>,
+        /// Whether its task is gone already: word of that may have overtaken this.
+        dropped: Arc<AtomicBool>,
     },
     /// Something of a connection that is for the core.
     Input(Input),
