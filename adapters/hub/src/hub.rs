@@ -176,8 +176,8 @@ impl Hub {
         while let Some(first) = next(&self.internal, &self.inbox, self.building.is_full()).await {
             let mut turned = catch_unwind(AssertUnwindSafe(|| self.turn(first)));
             while let Err(panic) = turned {
-                self.restart(&*panic)?;
-                turned = catch_unwind(AssertUnwindSafe(|| self.settle()));
+                let to_blame = self.survive(&*panic)?;
+                turned = catch_unwind(AssertUnwindSafe(|| self.restart(to_blame)));
             }
             if let Some(error) = self.failed {
                 return Err(error);
@@ -519,9 +519,8 @@ impl Hub {
 
     // Supervision.
 
-    /// Survives a panic: keeps a report and begins anew from the store. The connection whose event
-    /// or outlet it was is told so, that a poisoned request is not retried for ever.
-    fn restart(&mut self, panic: &(dyn Any + Send)) -> Result<(), HubError> {
+    /// Keeps a report of a panic, and finds the connection whose event or outlet it was.
+    fn survive(&mut self, panic: &(dyn Any + Send)) -> Result<Option<ConnId>, HubError> {
         let panic = panic_message(panic);
         let applying = self.applying.take();
         let conn = self.fanout.drop_writing().or(applying);
@@ -539,7 +538,13 @@ impl Hub {
         if self.restarts.len() > MOST_RESTARTS {
             return Err(HubError::PanicsTooOften);
         }
-        self.rebuild(conn);
+        Ok(conn)
+    }
+
+    /// Begins anew from the store, which may panic in turn. The connection to blame is told so,
+    /// that a poisoned request is not retried for ever.
+    fn restart(&mut self, to_blame: Option<ConnId>) {
+        self.rebuild(to_blame);
         match self.store_state {
             StoreState::Working => self.ask(Question::Reopen { at: self.now }),
             StoreState::Failed { .. } => self.follow_up.push_back(Input::StoreFailed),
@@ -551,7 +556,7 @@ impl Hub {
                 self.follow_up.push_back(Input::StoreFailed);
             }
         }
-        Ok(())
+        self.settle();
     }
 
     fn rebuild(&mut self, to_blame: Option<ConnId>) {
