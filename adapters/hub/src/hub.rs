@@ -612,9 +612,10 @@ fn may_answer(input: &Input) -> bool {
         Input::RoomLoaded { .. }
         | Input::LoadFailed { .. }
         | Input::PageFetched { .. }
-        | Input::FetchFailed { .. } => true,
+        | Input::FetchFailed { .. }
+        // New claims may refuse a join that waits.
+        | Input::Identified { .. } => true,
         Input::Connected { .. }
-        | Input::Identified { .. }
         | Input::Refused { .. }
         | Input::Disconnected { .. }
         | Input::StoreFailed
