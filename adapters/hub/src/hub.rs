@@ -231,6 +231,7 @@ impl Hub {
             }
             Incoming::Inbound(Inbound::Control { conn, frame }) => {
                 self.building.push_local(Local::Control(conn, frame));
+                self.building.count_event();
             }
             Incoming::Inbound(Inbound::End { conn, reason }) => self.end(conn, reason),
             Incoming::Inbound(Inbound::Shutdown) => {
