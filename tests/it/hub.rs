@@ -6,6 +6,7 @@ use parlor_tests::driven_hub::Client;
 mod ends;
 mod order;
 mod panics;
+mod random;
 mod slow;
 mod store;
 

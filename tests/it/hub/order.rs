@@ -182,7 +182,7 @@ fn a_4_the_batch_behind_the_one_that_is_stored_grows_and_is_stored_as_one() {
     let mut hub = DrivenHub::with_slow_store(&limits(), &store);
     let mut alice = hub.join("alice", "r");
     let mut bob = hub.join("bob", "s");
-    store.take_calls();
+    let _ = store.take_calls();
     for text in ["one", "two", "three"] {
         alice.say("r", text);
         hub.settle();
@@ -216,11 +216,11 @@ fn a_full_batch_behind_one_that_is_stored_makes_senders_wait() {
             hub.settle();
         }
     }
-    assert_eq!(taken, 1024 + 4096 + 1);
     hub.settle();
     assert!(bob.is_held());
     hub.answer_one();
     assert!(!bob.is_held());
+    hub.settle();
     assert_eq!(bob.read().len(), taken);
 }
 
