@@ -19,7 +19,6 @@ use parlor_hub::{
     Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore, Store,
     StoreError, StoreWorker,
 };
-use serde_json::Value;
 
 use crate::virtual_socket::{Received, VirtualSocket};
 
@@ -384,10 +383,13 @@ pub fn short(frame: &Received) -> String {
     let words = [
         "type", "roomId", "username", "reason", "seq", "text", "code", "count",
     ];
-    let words = words.iter().filter_map(|&field| match message.get(field)? {
-        Value::String(text) if text.len() > 100 => Some(format!("{}…", text.len())),
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+    let words = words.iter().filter_map(|&field| {
+        let value = message.get(field)?;
+        Some(match value.as_str() {
+            Some(text) if text.len() > 100 => format!("{}…", text.len()),
+            Some(text) => text.to_string(),
+            None => value.to_string(),
+        })
     });
     words.collect::<Vec<String>>().join(" ")
 }
@@ -433,7 +435,6 @@ impl ScriptedStore {
     ///
     /// # Panics
     /// Never: nothing panics while it is locked.
-    #[must_use]
     pub fn script(&self) -> MutexGuard<'_, Scripted> {
         lock(&self.0)
     }

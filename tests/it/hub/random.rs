@@ -82,7 +82,8 @@ struct Peer {
     name: String,
     client: Client,
     rooms: BTreeMap<String, Membership>,
-    asked_history: bool,
+    /// Pages of history on their way.
+    pages: u32,
     closed: bool,
 }
 
@@ -142,7 +143,7 @@ impl Run {
                     name: format!("peer {}", self.named),
                     client: self.hub.open(),
                     rooms: BTreeMap::new(),
-                    asked_history: false,
+                    pages: 0,
                     closed: false,
                 });
             }
@@ -175,7 +176,7 @@ impl Run {
         } else {
             Outcome::Succeeds
         };
-        match self.dice.roll(8) {
+        match self.dice.roll(16) {
             0 => self.store.script().appends.push_back(Outcome::Fails),
             1 => self.store.script().load = outcome,
             2 => self.store.script().page = outcome,
@@ -203,10 +204,10 @@ impl Run {
     fn socket(&mut self) {
         let Some(place) = self.peer() else { return };
         let socket = self.peers[place].client.socket.clone();
-        match self.dice.roll(6) {
-            0 => socket.block(),
-            1 => socket.take(self.dice.bytes(5000)),
-            2 => socket.take_per_write(1 + self.dice.bytes(300)),
+        match self.dice.roll(8) {
+            0..4 => socket.block(),
+            4 => socket.take(self.dice.bytes(5000)),
+            5 => socket.take_per_write(1 + self.dice.bytes(300)),
             _ => socket.flow(),
         }
     }
@@ -214,7 +215,7 @@ impl Run {
     fn request(&mut self) {
         let Some(place) = self.peer() else { return };
         let (room, kind) = (self.dice.room(), self.dice.roll(40));
-        let burst = if self.dice.one_in(10) { 20 } else { 1 };
+        let burst = if self.dice.one_in(4) { 20 } else { 1 };
         let long = self.dice.one_in(2);
         let peer = &mut self.peers[place];
         if peer.client.is_held() {
@@ -236,8 +237,10 @@ impl Run {
             )),
             11 => client.send(r#"{"type":"list_rooms"}"#),
             12..15 => {
-                peer.asked_history = true;
-                client.send(&format!(r#"{{"type":"get_history","roomId":"{room}"}}"#));
+                peer.pages += 1;
+                client.send(&format!(
+                    r#"{{"type":"get_history","roomId":"{room}","ref":"page"}}"#
+                ));
             }
             15 => client.send(PING),
             16 => client.perform(async |connection| {
@@ -362,14 +365,14 @@ impl Peer {
                 let (epoch, seq) = (&membership.epoch, number("seq"));
                 let stored = store.text(&room, epoch, seq);
                 assert_eq!(stored, Some(text("text")), "A-4: {seq} of {room} is stored");
-                if !(self.asked_history && seq <= membership.seq) {
+                if !(self.pages > 0 && seq <= membership.seq) {
                     assert_eq!(seq, membership.seq + 1, "A-1: without gap and duplicate");
                     membership.seq = seq;
                 }
                 reached.insert("message".into());
             }
             "history" => {
-                self.asked_history = false;
+                self.pages -= 1;
                 reached.insert("history".into());
             }
             "user_joined" => {
@@ -385,6 +388,9 @@ impl Peer {
                 reached.insert(format!("user_left {}", text("reason")));
             }
             "error" => {
+                if text("ref") == "page" {
+                    self.pages -= 1;
+                }
                 reached.insert(text("code"));
             }
             other => {
