@@ -12,7 +12,7 @@ use super::{PING, kib, limits};
 const SEEDS: u64 = 20;
 const STEPS: u64 = 2000;
 const ROOMS: [&str; 3] = ["r", "s", "t"];
-const PEERS: u64 = 6;
+const PEERS: usize = 6;
 
 #[test]
 fn a_1_to_a_4_hold_whatever_happens() {
@@ -69,11 +69,11 @@ impl Dice {
     }
 
     fn room(&mut self) -> &'static str {
-        ROOMS[usize::try_from(self.roll(3)).unwrap()]
+        ROOMS[self.bytes(3)]
     }
 
     fn bytes(&mut self, most: u64) -> usize {
-        usize::try_from(self.roll(most)).unwrap()
+        usize::try_from(self.roll(most)).expect("it is small")
     }
 }
 
@@ -137,7 +137,7 @@ fn run(seed: u64) -> BTreeSet<String> {
 impl Run {
     fn step(&mut self) {
         match self.dice.roll(20) {
-            0 if self.peers.len() < usize::try_from(PEERS).unwrap() => {
+            0 if self.peers.len() < PEERS => {
                 self.named += 1;
                 self.peers.push(Peer {
                     name: format!("peer {}", self.named),
@@ -272,7 +272,7 @@ impl Run {
                 assert!(!peer.closed, "T-7: {frame:?} comes behind the close");
                 match frame {
                     Received::Message(message) => {
-                        peer.message(&message, &self.store, &mut self.reached)
+                        peer.message(&message, &self.store, &mut self.reached);
                     }
                     Received::Control(_) => {
                         self.reached.insert("control".into());
@@ -348,8 +348,10 @@ impl Peer {
         let room = text("roomId");
         match text("type").as_str() {
             "joined" => {
-                let users = message["users"].as_array().unwrap();
-                let users = users.iter().map(|user| user.as_str().unwrap().to_string());
+                let users = message["users"].as_array().expect("it is a list");
+                let users = users
+                    .iter()
+                    .filter_map(|user| user.as_str().map(String::from));
                 let membership = Membership {
                     epoch: text("epoch"),
                     seq: number("seq") - number("history"),
