@@ -167,8 +167,7 @@ fn a_panic_while_a_batch_is_stored_loses_nothing_that_is_stored() {
 
 #[test]
 fn a_crash_report_has_the_last_events_without_texts_and_tokens() {
-    let store = ScriptedStore::default();
-    let mut hub = DrivenHub::with_inner_store(&limits(), store.clone());
+    let mut hub = DrivenHub::with_inner_store(&limits(), ScriptedStore::default());
     let mut old = hub.join("alice", "r");
     old.say("r", "my secret");
     hub.settle();
