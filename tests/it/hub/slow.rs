@@ -350,3 +350,48 @@ fn t_8_a_join_that_new_claims_refuse_is_answered() {
     assert_eq!(alice.read(), ["error r FORBIDDEN"]);
     assert_eq!(alice.outcome(), Some(Ok(())));
 }
+
+#[test]
+fn t_8_what_new_claims_take_away_is_not_the_answer_that_is_waited_for() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(
+        &Limits {
+            token_required: true,
+            tail_entries: 1,
+            ..limits()
+        },
+        &store,
+    );
+    let mut alice = hub.connect();
+    let identify = |alice: &Client, rooms: &[&str]| {
+        let identity = Identity {
+            subject: Username::new("alice").unwrap(),
+            rooms: Some(rooms.iter().map(|&room| RoomPattern(room.into())).collect()),
+        };
+        let connection = alice.connection().clone();
+        Task::new(async move { connection.identify(identity).await }).run();
+    };
+    identify(&alice, &["r", "s", "t"]);
+    for room in ["s", "t"] {
+        alice.send(&format!(r#"{{"type":"join","roomId":"{room}"}}"#));
+        hub.answer_all();
+    }
+    alice.send(r#"{"type":"join","roomId":"r"}"#);
+    hub.settle();
+    identify(&alice, &["r", "s"]);
+    hub.settle();
+    assert!(alice.is_held(), "the room is not loaded");
+    hub.answer_all();
+    assert!(!alice.is_held());
+    say_kibs(&mut hub, &mut alice, "r", 3);
+    hub.answer_all();
+    let _ = alice.read();
+    alice.send(r#"{"type":"get_history","roomId":"r"}"#);
+    hub.settle();
+    identify(&alice, &["r"]);
+    hub.settle();
+    assert_eq!(alice.read(), ["left s forbidden"]);
+    assert!(alice.is_held(), "the page is not there");
+    hub.answer_all();
+    assert!(!alice.is_held());
+}

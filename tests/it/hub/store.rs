@@ -126,6 +126,29 @@ fn late_answers_of_before_the_failure_mean_nothing() {
 }
 
 #[test]
+fn a_commit_of_before_a_restart_that_fails_late_means_nothing() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut alice = hub.join("alice", "r");
+    let mut bob = hub.join("bob", "r");
+    bob.socket.block();
+    bob.send(PING);
+    hub.settle();
+    store.script().appends.push_back(Outcome::Fails);
+    alice.say("r", "lost");
+    hub.settle();
+    // The hub restarts while the store still has a question of before.
+    bob.socket.panic();
+    hub.settle();
+    assert_eq!(hub.take_crashes().len(), 1);
+    let mut carol = hub.connect();
+    carol.join("carol", "r");
+    hub.answer_all();
+    assert_eq!(carol.read(), ["joined r 0"]);
+    assert!(hub.handle().is_storing());
+}
+
+#[test]
 fn a_store_inside_the_hub_may_fail_too() {
     let store = ScriptedStore::default();
     let mut hub = DrivenHub::with_inner_store(&limits(), store.clone());
