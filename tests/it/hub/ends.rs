@@ -206,3 +206,21 @@ fn a_hub_that_nobody_can_reach_ends() {
     drop(alice);
     assert_eq!(hub.abandon(), Ok(()));
 }
+
+#[test]
+fn a_shutdown_finishes_what_is_being_stored_for_somebody_who_is_gone() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut alice = hub.join("alice", "r");
+    alice.socket.block();
+    alice.send(super::PING);
+    hub.settle();
+    alice.say("r", "one");
+    hub.settle();
+    alice.socket.fail();
+    assert_eq!(hub.shutdown(), None);
+    assert_eq!(alice.socket.last_word(), Some(LastWord::Aborted));
+    hub.answer_one();
+    assert_eq!(hub.settle(), Some(Ok(())));
+    assert_eq!(store.text("r", "epoch-1", 1).as_deref(), Some("one"));
+}
