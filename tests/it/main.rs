@@ -3,6 +3,7 @@
 mod cases;
 mod corpus;
 mod exhaustive;
+mod hub;
 mod lists;
 mod properties;
 mod reach;

@@ -2,8 +2,10 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod driven_hub;
 pub mod fuzz;
 pub mod model;
 pub mod observe;
 pub mod run;
 pub mod script;
+pub mod virtual_socket;

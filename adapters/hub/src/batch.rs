@@ -46,7 +46,7 @@ impl Batch {
         self.locals.push_back((self.effects.len(), local));
     }
 
-    /// One more event was applied to it.
+    /// One more event was applied to it, or a control frame was put into it.
     pub(crate) fn count_event(&mut self) {
         self.events += 1;
         self.bytes += self.effects[self.weighed..]

@@ -121,6 +121,12 @@ impl Fanout {
 
     /// Queues a frame behind all earlier ones.
     pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth, now: Timestamp) {
+        // What one turn has for a connection can be more than a queue holds, and is nobody's fault
+        // who reads: it is written before anybody is cut.
+        let overflows = |line: &Line| line.outbox.bytes() + frame.len() > self.outbox_bytes;
+        if self.lines.get(&conn).is_some_and(overflows) {
+            self.flush_line(conn);
+        }
         let Some(line) = self
             .lines
             .get_mut(&conn)
@@ -138,6 +144,9 @@ impl Fanout {
         line.outbox.push(frame.clone());
         self.total_bytes += frame.len() as u64;
         self.touch(conn);
+        if self.total_bytes > self.outbox_total_bytes {
+            self.flush();
+        }
         if self.total_bytes > self.outbox_total_bytes {
             self.cut_worst(now);
         }
@@ -184,9 +193,10 @@ impl Fanout {
     /// Drops a line whose outlet cannot be trusted any more.
     pub(crate) fn drop_writing(&mut self) -> Option<ConnId> {
         let conn = self.writing.take()?;
-        if let Some(line) = self.lines.remove(&conn) {
-            self.total_bytes -= line.outbox.bytes() as u64;
-        }
+        self.lines.remove(&conn);
+        // What the outlet took before it panicked was not counted yet.
+        let waiting = self.lines.values().map(|line| line.outbox.bytes() as u64);
+        self.total_bytes = waiting.sum();
         Some(conn)
     }
 
@@ -204,10 +214,17 @@ impl Fanout {
         self.close(conn, Some(CloseReason::Slow), now);
     }
 
+    /// Makes room at the cost of whoever holds the most. One that is closing does not wait for its
+    /// grace to end: it must not be what others are cut for.
     fn cut_worst(&mut self, now: Timestamp) {
-        let open = self.lines.iter().filter(|(_, line)| line.closing.is_none());
-        let worst = open.max_by_key(|(conn, line)| (line.outbox.bytes(), **conn));
-        if let Some((&conn, _)) = worst {
+        let by_bytes = |(conn, line): &(&ConnId, &Line)| (line.outbox.bytes(), **conn);
+        let Some((&conn, line)) = self.lines.iter().max_by_key(by_bytes) else {
+            return;
+        };
+        if line.closing.is_some() {
+            debug!(%conn, "gave up on its last frames: all queues are too long");
+            self.remove(conn, |outlet| outlet.abort());
+        } else {
             self.cut(conn, now);
         }
     }
@@ -249,15 +266,14 @@ impl Fanout {
 
     /// Writes every touched line once. True if somebody was lost on the way.
     pub(crate) fn flush(&mut self) -> bool {
-        let touched = std::mem::take(&mut self.touched);
-        for &conn in &touched {
+        // They stay in the list until all are written: an outlet may panic, and the others have
+        // their turn after the restart.
+        let mut next = 0;
+        while let Some(&conn) = self.touched.get(next) {
             self.flush_line(conn);
+            next += 1;
         }
-        // Keeps its memory for the next turn.
-        if self.touched.is_empty() {
-            self.touched = touched;
-            self.touched.clear();
-        }
+        self.touched.clear();
         !self.lost.is_empty()
     }
 

@@ -36,6 +36,8 @@ pub struct Handle {
 pub(crate) struct Shared {
     next_conn: AtomicU64,
     pub(crate) store_failed: AtomicBool,
+    /// A tick is on its way.
+    pub(crate) ticked: AtomicBool,
 }
 
 impl Handle {
@@ -52,17 +54,20 @@ impl Handle {
         // One release at a time can be on its way.
         let (released, signals) = async_channel::bounded(1);
         let outlet = Box::new(outlet);
+        let dropped = Arc::<AtomicBool>::default();
         let open = Inbound::Open {
             conn,
             resume_token,
             outlet,
             signals: released,
+            dropped: dropped.clone(),
         };
         self.inbox.send(open).await.map_err(|_| HubGone)?;
         Ok(Connection {
             id: conn,
             handle: self.clone(),
             signals,
+            dropped,
             ended: false,
         })
     }
@@ -70,8 +75,11 @@ impl Handle {
     /// Tells the hub that time goes by: to be called about once a second. Deadlines of closing
     /// connections and of the store are looked at then.
     pub fn tick(&self) {
-        // A full inbox is busy, and the next tick will do.
-        let _ = self.inbox.try_send(Inbound::Tick);
+        // Not through the inbox: when the store hangs that is full, and nobody empties it.
+        if !self.shared.ticked.swap(true, Ordering::AcqRel) {
+            // A hub that is gone has no deadlines.
+            let _ = self.internal.try_send(Internal::Tick);
+        }
     }
 
     /// Says goodbye to everybody; the hub ends when all of them took it.
@@ -100,6 +108,7 @@ pub struct Connection {
     id: ConnId,
     handle: Handle,
     signals: Receiver<Released>,
+    dropped: Arc<AtomicBool>,
     ended: bool,
 }
 
@@ -191,7 +200,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if !self.ended {
-            // It overtakes what this connection handed over before, which is as good as lost.
+            // It overtakes what this connection handed over before, which is as good as lost, and
+            // maybe the connection itself, for which there is the flag.
+            self.dropped.store(true, Ordering::Release);
             let dropped = self.handle.internal.try_send(Internal::Dropped(self.id));
             debug_assert!(
                 !matches!(dropped, Err(TrySendError::Full(_))),

@@ -176,8 +176,8 @@ impl Hub {
         while let Some(first) = next(&self.internal, &self.inbox, self.building.is_full()).await {
             let mut turned = catch_unwind(AssertUnwindSafe(|| self.turn(first)));
             while let Err(panic) = turned {
-                self.restart(&*panic)?;
-                turned = catch_unwind(AssertUnwindSafe(|| self.settle()));
+                let to_blame = self.survive(&*panic)?;
+                turned = catch_unwind(AssertUnwindSafe(|| self.restart(to_blame)));
             }
             if let Some(error) = self.failed {
                 return Err(error);
@@ -212,9 +212,14 @@ impl Hub {
                 resume_token,
                 outlet,
                 signals,
+                dropped,
             }) => {
                 self.fanout.open(conn, outlet, signals);
                 self.apply(Input::Connected { conn, resume_token });
+                if dropped.load(Ordering::Acquire) {
+                    // word of its end came before it.
+                    self.end(conn, Some(CloseReason::Internal));
+                }
             }
             Incoming::Inbound(Inbound::Input(input)) => {
                 if let Input::Received { conn, request } = &input
@@ -226,12 +231,16 @@ impl Hub {
             }
             Incoming::Inbound(Inbound::Control { conn, frame }) => {
                 self.building.push_local(Local::Control(conn, frame));
+                self.building.count_event();
             }
             Incoming::Inbound(Inbound::End { conn, reason }) => self.end(conn, reason),
-            Incoming::Inbound(Inbound::Tick) => self.tick(),
             Incoming::Inbound(Inbound::Shutdown) => {
                 self.shutting_down = true;
                 self.apply(Input::Shutdown);
+            }
+            Incoming::Internal(Internal::Tick) => {
+                self.shared.ticked.store(false, Ordering::Release);
+                self.tick();
             }
             Incoming::Internal(Internal::Writable(conn)) => self.fanout.writable(conn),
             Incoming::Internal(Internal::Dropped(conn)) => {
@@ -511,9 +520,8 @@ impl Hub {
 
     // Supervision.
 
-    /// Survives a panic: keeps a report and begins anew from the store. The connection whose event
-    /// or outlet it was is told so, that a poisoned request is not retried for ever.
-    fn restart(&mut self, panic: &(dyn Any + Send)) -> Result<(), HubError> {
+    /// Keeps a report of a panic, and finds the connection whose event or outlet it was.
+    fn survive(&mut self, panic: &(dyn Any + Send)) -> Result<Option<ConnId>, HubError> {
         let panic = panic_message(panic);
         let applying = self.applying.take();
         let conn = self.fanout.drop_writing().or(applying);
@@ -531,7 +539,13 @@ impl Hub {
         if self.restarts.len() > MOST_RESTARTS {
             return Err(HubError::PanicsTooOften);
         }
-        self.rebuild(conn);
+        Ok(conn)
+    }
+
+    /// Begins anew from the store, which may panic in turn. The connection to blame is told so,
+    /// that a poisoned request is not retried for ever.
+    fn restart(&mut self, to_blame: Option<ConnId>) {
+        self.rebuild(to_blame);
         match self.store_state {
             StoreState::Working => self.ask(Question::Reopen { at: self.now }),
             StoreState::Failed { .. } => self.follow_up.push_back(Input::StoreFailed),
@@ -543,7 +557,7 @@ impl Hub {
                 self.follow_up.push_back(Input::StoreFailed);
             }
         }
-        Ok(())
+        self.settle();
     }
 
     fn rebuild(&mut self, to_blame: Option<ConnId>) {
@@ -599,9 +613,10 @@ fn may_answer(input: &Input) -> bool {
         Input::RoomLoaded { .. }
         | Input::LoadFailed { .. }
         | Input::PageFetched { .. }
-        | Input::FetchFailed { .. } => true,
+        | Input::FetchFailed { .. }
+        // New claims may refuse a join that waits.
+        | Input::Identified { .. } => true,
         Input::Connected { .. }
-        | Input::Identified { .. }
         | Input::Refused { .. }
         | Input::Disconnected { .. }
         | Input::StoreFailed

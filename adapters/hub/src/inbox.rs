@@ -1,6 +1,9 @@
 //! What comes to the hub: from connections through a bounded channel, whose senders wait when it is
 //! full, and from the hub's own helpers through one that never makes them wait.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use async_channel::Sender;
 use parlor_core::{CloseReason, ConnId, Input, ResumeToken};
 
@@ -20,6 +23,8 @@ pub(crate) enum Inbound {
         resume_token: ResumeToken,
         outlet: Box<dyn Outlet>,
         signals: Sender<Released>,
+        /// Whether its task is gone already: word of that may have overtaken this.
+        dropped: Arc<AtomicBool>,
     },
     /// Something of a connection that is for the core.
     Input(Input),
@@ -30,15 +35,15 @@ pub(crate) enum Inbound {
         conn: ConnId,
         reason: Option<CloseReason>,
     },
-    /// A second or so went by.
-    Tick,
     /// The server goes away.
     Shutdown,
 }
 
-/// From the hub's own helpers. At most one of the first two waits for each connection, and one
-/// answer for each question, so the channel is bounded by what exists.
+/// From the hub's own helpers. At most one tick waits, one each of the next two for each
+/// connection, and one answer for each question, so the channel is bounded by what exists.
 pub(crate) enum Internal {
+    /// A second or so went by.
+    Tick,
     /// An outlet that could take no more can take some again.
     Writable(ConnId),
     /// The task of a connection is gone without a word: it panicked or was cancelled.

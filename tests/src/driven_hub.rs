@@ -1,0 +1,551 @@
+//! A hub without a runtime: its future is polled by hand, and only when something woke it, until it
+//! is idle. Time and the store do nothing unless told to, so a test decides what happens when.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Wake, Waker};
+
+use parlor_core::decode::decode;
+use parlor_core::{
+    CloseReason, Entry, Epoch, Fetch, Limits, Page, Request, ResumeToken, RoomId, Seq, StoredLog,
+    Timestamp,
+};
+use parlor_hub::{
+    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore, Store,
+    StoreError, StoreWorker,
+};
+
+use crate::virtual_socket::{Received, VirtualSocket};
+
+/// A future that is polled only when it was woken, so that a wake-up which gets lost is a future
+/// which never ends.
+pub struct Task<T> {
+    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    woken: Arc<Woken>,
+    output: Option<T>,
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl<T> Task<T> {
+    /// A task that was not polled yet.
+    pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self {
+            future: Some(Box::pin(future)),
+            woken: Arc::new(Woken(AtomicBool::new(true))),
+            output: None,
+        }
+    }
+
+    /// Polls it until it is done or idle.
+    ///
+    /// # Panics
+    /// When it wakes itself without end.
+    pub fn run(&mut self) -> Option<&T> {
+        const MOST_POLLS: usize = 100_000;
+        let waker = Waker::from(self.woken.clone());
+        let mut polls = 0;
+        while let Some(future) = &mut self.future
+            && self.woken.0.swap(false, Ordering::AcqRel)
+        {
+            polls += 1;
+            assert!(polls < MOST_POLLS, "it never comes to rest");
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                self.output = Some(output);
+                self.future = None;
+            }
+        }
+        self.output.as_ref()
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Task({})",
+            if self.future.is_some() {
+                "runs"
+            } else {
+                "done"
+            }
+        )
+    }
+}
+
+/// A hub and its surroundings.
+#[derive(Debug)]
+pub struct DrivenHub {
+    run: Task<Result<(), HubError>>,
+    handle: Handle,
+    worker: Option<StoreWorker>,
+    now: Arc<AtomicU64>,
+    crashes: Arc<Mutex<Vec<CrashReport>>>,
+    connections: u64,
+}
+
+/// When every test begins, ms since the Unix epoch.
+pub const START: u64 = 1_700_000_000_000;
+
+impl DrivenHub {
+    /// A hub with a store in memory.
+    #[must_use]
+    pub fn in_memory(limits: &Limits) -> Self {
+        let mut epochs = 0;
+        let store = MemoryStore::new(limits, move || {
+            epochs += 1;
+            epoch(epochs)
+        });
+        Self::with_inner_store(limits, store)
+    }
+
+    /// A hub that calls `store` itself.
+    #[must_use]
+    pub fn with_inner_store(limits: &Limits, store: impl Store + 'static) -> Self {
+        Self::start(limits, |config| {
+            let (hub, handle) = Hub::new(config, store);
+            (hub, handle, None)
+        })
+    }
+
+    /// A hub whose store answers when told to, see [`DrivenHub::answer_one`].
+    #[must_use]
+    pub fn with_slow_store(limits: &Limits, store: &ScriptedStore) -> Self {
+        Self::start(limits, |config| {
+            let (hub, handle, worker) = Hub::with_store_thread(config, store.clone());
+            (hub, handle, Some(worker))
+        })
+    }
+
+    fn start(
+        limits: &Limits,
+        make: impl FnOnce(HubConfig) -> (Hub, Handle, Option<StoreWorker>),
+    ) -> Self {
+        let now = Arc::new(AtomicU64::new(START));
+        let crashes = Arc::<Mutex<Vec<CrashReport>>>::default();
+        let (clock, reports) = (now.clone(), crashes.clone());
+        let (hub, handle, worker) = make(HubConfig {
+            limits: limits.clone(),
+            clock: Box::new(move || Timestamp(clock.load(Ordering::Relaxed))),
+            on_crash: Box::new(move |report| lock(&reports).push(report)),
+        });
+        Self {
+            run: Task::new(hub.run()),
+            handle,
+            worker,
+            now,
+            crashes,
+            connections: 0,
+        }
+    }
+
+    /// Lets the hub do what it can do without time or its store; how it ended, if it did.
+    pub fn settle(&mut self) -> Option<Result<(), HubError>> {
+        self.run.run().copied()
+    }
+
+    /// Lets the store answer one question; false if none waits.
+    pub fn answer_one(&mut self) -> bool {
+        let answered = self.worker.as_mut().is_some_and(StoreWorker::step);
+        self.settle();
+        answered
+    }
+
+    /// Lets the store answer until nothing waits.
+    pub fn answer_all(&mut self) {
+        self.settle();
+        while self.answer_one() {}
+    }
+
+    /// Time goes by, with a tick at its end.
+    pub fn wait(&mut self, ms: u64) -> Option<Result<(), HubError>> {
+        self.now.fetch_add(ms, Ordering::Relaxed);
+        self.handle.tick();
+        self.settle()
+    }
+
+    /// A way to reach the hub.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The reports of its panics so far.
+    #[must_use]
+    pub fn take_crashes(&self) -> Vec<CrashReport> {
+        std::mem::take(&mut lock(&self.crashes))
+    }
+
+    /// Asks for the goodbye.
+    pub fn shutdown(&mut self) -> Option<Result<(), HubError>> {
+        let handle = self.handle.clone();
+        Task::new(async move { handle.shutdown().await }).run();
+        self.settle()
+    }
+
+    /// Lets the store answer one question, which makes it panic as on a thread of its own: what it
+    /// was asked stays without an answer. False if it did not panic.
+    pub fn worker_panics(&mut self) -> bool {
+        let step = AssertUnwindSafe(|| self.worker.as_mut().is_some_and(StoreWorker::step));
+        catch_unwind(step).is_err()
+    }
+
+    /// Drops every way to reach the hub; how it ended.
+    ///
+    /// # Errors
+    /// When it ended with an error.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub fn abandon(self) -> Result<(), HubError> {
+        let Self {
+            mut run, handle, ..
+        } = self;
+        run.run();
+        drop(handle);
+        *run.run().expect("it ends")
+    }
+
+    /// A new connection that the hub has not looked at yet.
+    ///
+    /// # Panics
+    /// When the hub is gone, or has no room for it.
+    pub fn open(&mut self) -> Client {
+        self.connections += 1;
+        let token = ResumeToken::from_random(self.connections.into());
+        let (socket, outlet) = VirtualSocket::pair();
+        let handle = self.handle.clone();
+        let mut connect = Task::new(async move { handle.connect(token, outlet).await });
+        connect.run();
+        let connection = connect.output.expect("the inbox has room");
+        Client {
+            socket,
+            connection: Some(Arc::new(connection.expect("the hub is there"))),
+            pending: None,
+        }
+    }
+
+    /// A new connection.
+    pub fn connect(&mut self) -> Client {
+        let client = self.open();
+        self.settle();
+        client
+    }
+
+    /// A new connection in `room`, under `name`, that read everything so far.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub fn join(&mut self, name: &str, room: &str) -> Client {
+        let mut client = self.connect();
+        client.join(name, room);
+        self.answer_all();
+        assert!(!client.is_held(), "{name} is answered");
+        let answer = client.read();
+        assert!(
+            answer.iter().any(|message| message.starts_with("joined")),
+            "{name} is let in: {answer:?}"
+        );
+        client
+    }
+}
+
+/// A connection as its task sees it, and the peer behind it.
+#[derive(Debug)]
+pub struct Client {
+    /// Where the hub writes to.
+    pub socket: VirtualSocket,
+    connection: Option<Arc<Connection>>,
+    pending: Option<Task<Result<(), HubGone>>>,
+}
+
+impl Client {
+    /// Hands over a request in JSON.
+    ///
+    /// # Panics
+    /// When an earlier one is not over, or it is no good request.
+    pub fn send(&mut self, json: &str) {
+        let request = request(json);
+        self.perform(async move |connection| connection.receive(request).await);
+    }
+
+    /// Does something with the connection that may take time.
+    ///
+    /// # Panics
+    /// When something else still does.
+    pub fn perform<F>(&mut self, action: impl FnOnce(Arc<Connection>) -> F)
+    where
+        F: Future<Output = Result<(), HubGone>> + Send + 'static,
+    {
+        assert!(!self.is_held(), "one after the other");
+        let connection = self.connection().clone();
+        let mut task = Task::new(action(connection));
+        task.run();
+        self.pending = Some(task);
+    }
+
+    /// Hands over a `join`.
+    pub fn join(&mut self, name: &str, room: &str) {
+        self.send(&format!(
+            r#"{{"type":"join","roomId":"{room}","username":"{name}"}}"#
+        ));
+    }
+
+    /// Hands over a `message`.
+    pub fn say(&mut self, room: &str, text: &str) {
+        self.send(&format!(
+            r#"{{"type":"message","roomId":"{room}","text":"{text}"}}"#
+        ));
+    }
+
+    /// The connection, for what is not said here.
+    ///
+    /// # Panics
+    /// When it was ended or dropped.
+    #[must_use]
+    pub const fn connection(&self) -> &Arc<Connection> {
+        self.connection.as_ref().expect("it was not ended")
+    }
+
+    /// Whether it may not hand over its next request yet.
+    pub fn is_held(&mut self) -> bool {
+        self.outcome().is_none() && self.pending.is_some()
+    }
+
+    /// What came of the last request that was handed over; none as long as it is held back.
+    pub fn outcome(&mut self) -> Option<Result<(), HubGone>> {
+        self.pending.as_mut().and_then(|task| task.run().copied())
+    }
+
+    /// Whether its task is still there.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Its task ends it.
+    ///
+    /// # Panics
+    /// When there is no room for it in the inbox.
+    pub fn end(&mut self, reason: Option<CloseReason>) {
+        self.pending = None;
+        let connection = self.connection.take().expect("it was not ended");
+        let mut connection = Arc::into_inner(connection).expect("nothing else uses it");
+        let mut end = Task::new(async move { connection.end(reason).await });
+        assert!(end.run().is_some(), "the inbox has room");
+    }
+
+    /// Its task is cancelled.
+    pub fn cancel(&mut self) {
+        self.pending = None;
+        self.connection = None;
+    }
+
+    /// What came since the last time, each frame in short: see [`short`].
+    #[must_use]
+    pub fn read(&self) -> Vec<String> {
+        self.socket.read().iter().map(short).collect()
+    }
+}
+
+/// A request from JSON.
+///
+/// # Panics
+/// When it is no good request.
+#[must_use]
+pub fn request(json: &str) -> Request {
+    match decode(json) {
+        Ok(decoded) => decoded.request,
+        Err(refusal) => panic!("{json} is refused: {refusal:?}"),
+    }
+}
+
+/// A frame in a few words: its type, the room, and what matters of the rest, but for
+/// long texts.
+#[must_use]
+pub fn short(frame: &Received) -> String {
+    let message = match frame {
+        Received::Message(message) => message,
+        Received::Control(opcode) => return format!("control {opcode:x}"),
+        Received::Close(code) => return format!("close {code}"),
+    };
+    let words = [
+        "type", "roomId", "username", "reason", "seq", "text", "code", "count",
+    ];
+    let words = words.iter().filter_map(|&field| {
+        let value = message.get(field)?;
+        Some(match value.as_str() {
+            Some(text) if text.len() > 100 => format!("{}…", text.len()),
+            Some(text) => text.to_string(),
+            None => value.to_string(),
+        })
+    });
+    words.collect::<Vec<String>>().join(" ")
+}
+
+/// A store that keeps everything, fails when told to, and remembers what it was asked. Its clones
+/// are the same.
+#[derive(Clone, Debug, Default)]
+pub struct ScriptedStore(Arc<Mutex<Scripted>>);
+
+/// What a [`ScriptedStore`] has and does.
+#[derive(Debug, Default)]
+pub struct Scripted {
+    rooms: BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>,
+    epochs: u64,
+    /// What it was asked, in short.
+    pub calls: Vec<String>,
+    /// What becomes of the next appends; none is success.
+    pub appends: VecDeque<Outcome>,
+    /// What becomes of every load until further notice.
+    pub load: Outcome,
+    /// What becomes of every page until further notice.
+    pub page: Outcome,
+    /// What becomes of every reopening until further notice.
+    pub reopen: Outcome,
+    /// It refuses everything until it was reopened.
+    pub broken: bool,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It does what it is asked.
+    #[default]
+    Succeeds,
+    /// It fails.
+    Fails,
+    /// It panics.
+    Panics,
+}
+
+impl ScriptedStore {
+    /// What it has and does.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it is locked.
+    pub fn script(&self) -> MutexGuard<'_, Scripted> {
+        lock(&self.0)
+    }
+
+    /// What it was asked since the last time.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.script().calls)
+    }
+
+    /// The text of an entry, if it is stored.
+    #[must_use]
+    pub fn text(&self, room: &str, epoch: &str, seq: u64) -> Option<String> {
+        let script = self.script();
+        let (own, entries) = script.rooms.get(&RoomId::new(room).ok()?)?;
+        let entry = entries.get(usize::try_from(seq).ok()?.checked_sub(1)?)?;
+        (own.as_str() == epoch).then(|| entry.text.as_str().to_string())
+    }
+
+    fn begin(
+        &self,
+        call: String,
+        outcome: impl FnOnce(&mut Scripted) -> Outcome,
+    ) -> Result<(), StoreError> {
+        let outcome = {
+            let mut script = self.script();
+            script.calls.push(call);
+            if script.broken {
+                Outcome::Fails
+            } else {
+                outcome(&mut script)
+            }
+        };
+        match outcome {
+            Outcome::Succeeds => Ok(()),
+            Outcome::Fails => Err(StoreError::new("planned")),
+            Outcome::Panics => panic!("planned: the store panics"),
+        }
+    }
+}
+
+impl Store for ScriptedStore {
+    fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
+        self.begin(format!("load {room}"), |script| script.load)?;
+        let mut script = self.script();
+        script.epochs += 1;
+        let new = epoch(script.epochs);
+        let Some((epoch, entries)) = script.rooms.get(room) else {
+            return Ok(StoredLog::empty(new));
+        };
+        let last = entries.last().expect("it was kept with its first entry");
+        let tail = entries.len().saturating_sub(tail_entries as usize);
+        StoredLog::new(epoch.clone(), last.seq, last.at, entries[tail..].to_vec())
+            .map_err(StoreError::new)
+    }
+
+    fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        let names = batch
+            .iter()
+            .map(|append| format!(" {}:{}", append.room, append.entry.seq.0));
+        let call = format!("append{}", names.collect::<String>());
+        let begun = self.begin(call, |script| {
+            script.appends.pop_front().unwrap_or_default()
+        });
+        let mut script = self.script();
+        script.broken |= begun.is_err();
+        begun?;
+        for Append { room, epoch, entry } in batch {
+            let begin = || (epoch.clone(), Vec::new());
+            let (own, entries) = script.rooms.entry(room.clone()).or_insert_with(begin);
+            assert_eq!(own, epoch, "one epoch for each room");
+            assert_eq!(entry.seq, Seq(entries.len() as u64 + 1), "I-6");
+            entries.push(entry.clone());
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
+        self.begin(format!("page {}", fetch.room), |script| script.page)?;
+        let script = self.script();
+        let Some((_, entries)) = script.rooms.get(&fetch.room) else {
+            return Ok(Page::default());
+        };
+        let end = entries.partition_point(|entry| entry.seq < fetch.before);
+        let start = end.saturating_sub(fetch.limit as usize);
+        Ok(Page {
+            entries: entries[start..end].to_vec(),
+            has_more: start > 0,
+        })
+    }
+
+    fn release(&mut self, room: &RoomId, _: Timestamp) {
+        self.script().calls.push(format!("release {room}"));
+    }
+
+    fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
+        let outcome = {
+            let mut script = self.script();
+            script.broken = false;
+            script.reopen
+        };
+        let reopened = self.begin("reopen".into(), |_| outcome);
+        self.script().broken = reopened.is_err();
+        reopened
+    }
+}
+
+fn epoch(number: u64) -> Epoch {
+    Epoch::new(&format!("epoch-{number}")).expect("it is short and ASCII")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is locked")
+}
