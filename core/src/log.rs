@@ -70,6 +70,12 @@ impl StoredLog {
         })
     }
 
+    /// Its last entries, ascending.
+    #[must_use]
+    pub fn tail(&self) -> &[Arc<Entry>] {
+        &self.tail
+    }
+
     /// The texts of its entries, to be crossed out in a trace.
     pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut MessageText> {
         self.tail

@@ -168,11 +168,24 @@ impl DrivenHub {
         while self.answer_one() {}
     }
 
-    /// Time goes by, with a tick at its end.
+    /// Time goes by, with a tick after every second and at its end.
     pub fn wait(&mut self, ms: u64) -> Option<Result<(), HubError>> {
+        let mut left_ms = ms;
+        loop {
+            let step_ms = left_ms.min(1000);
+            left_ms -= step_ms;
+            self.jump(step_ms);
+            let ended = self.settle();
+            if ended.is_some() || left_ms == 0 {
+                return ended;
+            }
+        }
+    }
+
+    /// The clock jumps ahead, and a tick tells of it.
+    pub fn jump(&mut self, ms: u64) {
         self.now.fetch_add(ms, Ordering::Relaxed);
         self.handle.tick();
-        self.settle()
     }
 
     /// A way to reach the hub.

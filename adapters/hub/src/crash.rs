@@ -10,6 +10,9 @@ use serde::Serialize;
 
 /// Events that are kept: enough to see what led to a panic, little enough to copy at leisure.
 const KEPT_EVENTS: usize = 1024;
+/// Log entries that come with them, since what was loaded or fetched is kept from being freed: a few
+/// MiB of usual texts.
+const KEPT_ENTRIES: usize = 16 << 10;
 
 /// A panic of the hub, and what it was fed before.
 #[derive(Debug)]
@@ -64,23 +67,48 @@ impl CrashReport {
 
 /// The last events.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(VecDeque<Event>);
+pub(crate) struct Recorder {
+    events: VecDeque<Event>,
+    entries: usize,
+}
 
 impl Recorder {
     pub(crate) fn record(&mut self, event: &Event) {
-        if self.0.len() == KEPT_EVENTS {
-            self.0.pop_front();
+        self.entries += entries(event);
+        self.events.push_back(event.clone());
+        while self.events.len() > KEPT_EVENTS || self.entries > KEPT_ENTRIES {
+            let Some(oldest) = self.events.pop_front() else {
+                return;
+            };
+            self.entries -= entries(&oldest);
         }
-        self.0.push_back(event.clone());
     }
 
     /// Everything recorded, without secrets; begins anew.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         let mut tokens = BTreeMap::new();
-        std::mem::take(&mut self.0)
+        std::mem::take(self)
+            .events
             .into_iter()
             .map(|event| redacted(event, &mut tokens))
             .collect()
+    }
+}
+
+fn entries(event: &Event) -> usize {
+    match &event.input {
+        Input::RoomLoaded { log, .. } => log.tail().len(),
+        Input::PageFetched { page, .. } => page.entries.len(),
+        Input::Connected { .. }
+        | Input::Identified { .. }
+        | Input::Received { .. }
+        | Input::Refused { .. }
+        | Input::Disconnected { .. }
+        | Input::LoadFailed { .. }
+        | Input::FetchFailed { .. }
+        | Input::StoreFailed
+        | Input::StoreRecovered
+        | Input::Shutdown => 0,
     }
 }
 
@@ -127,4 +155,90 @@ fn redacted(mut event: Event, tokens: &mut BTreeMap<ResumeToken, u128>) -> Event
 fn cross_out(text: &mut MessageText) {
     let crosses = "x".repeat(text.as_str().chars().count());
     *text = MessageText::new(&crosses).expect("it is as long as a text that was good");
+}
+
+#[cfg(test)]
+mod tests {
+    use parlor_core::types::LoadId;
+    use parlor_core::{Entry, ErrorCode, Fetch};
+    use parlor_core::{Epoch, Page, Refusal, RoomId, Seq, StoredLog, Username};
+
+    use super::*;
+
+    fn event(input: Input) -> Event {
+        Event {
+            at: Timestamp(0),
+            input,
+        }
+    }
+
+    fn tail(len: u64) -> Vec<Arc<Entry>> {
+        let entry = |seq| Entry {
+            seq: Seq(seq),
+            at: Timestamp(0),
+            from: Username::new("alice").unwrap(),
+            text: MessageText::new("secret").unwrap(),
+            client_msg_id: None,
+        };
+        (1..=len).map(|seq| Arc::new(entry(seq))).collect()
+    }
+
+    #[test]
+    fn the_last_events_are_kept_within_bounds() {
+        let mut recorder = Recorder::default();
+        let refusal = Refusal::new(ErrorCode::InvalidJson);
+        for conn in 0..2000 {
+            let (conn, refusal) = (ConnId(conn), refusal.clone());
+            recorder.record(&event(Input::Refused { conn, refusal }));
+        }
+        let events = recorder.take();
+        assert_eq!(events.len(), KEPT_EVENTS);
+        assert_eq!(
+            events.last().and_then(|event| event.input.conn()),
+            Some(ConnId(1999))
+        );
+
+        let room = RoomId::new("general").unwrap();
+        let epoch = Epoch::new("e1").unwrap();
+        for _ in 0..200 {
+            let log = StoredLog::new(epoch.clone(), Seq(300), Timestamp(0), tail(300)).unwrap();
+            let load = LoadId(1);
+            recorder.record(&event(Input::RoomLoaded {
+                room: room.clone(),
+                load,
+                log,
+            }));
+        }
+        assert_eq!(recorder.take().len(), KEPT_ENTRIES / 300);
+        assert_eq!(recorder.entries, 0);
+    }
+
+    #[test]
+    fn no_text_is_left_in_what_came_from_the_store() {
+        let mut recorder = Recorder::default();
+        let room = RoomId::new("general").unwrap();
+        let epoch = Epoch::new("e1").unwrap();
+        let log = StoredLog::new(epoch.clone(), Seq(1), Timestamp(0), tail(1)).unwrap();
+        recorder.record(&event(Input::RoomLoaded {
+            room: room.clone(),
+            load: LoadId(1),
+            log,
+        }));
+        let fetch = Fetch {
+            conn: ConnId(1),
+            room,
+            epoch,
+            before: Seq(2),
+            limit: 1,
+            reference: None,
+        };
+        let page = Page {
+            entries: tail(1),
+            has_more: false,
+        };
+        recorder.record(&event(Input::PageFetched { fetch, page }));
+        let kept = serde_json::to_string(&recorder.take()).unwrap();
+        assert!(!kept.contains("secret"), "{kept}");
+        assert_eq!(kept.matches("xxxxxx").count(), 2);
+    }
 }

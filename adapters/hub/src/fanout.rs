@@ -121,34 +121,45 @@ impl Fanout {
 
     /// Queues a frame behind all earlier ones.
     pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth, now: Timestamp) {
-        // What one turn has for a connection can be more than a queue holds, and is nobody's fault
-        // who reads: it is written before anybody is cut.
-        let overflows = |line: &Line| line.outbox.bytes() + frame.len() > self.outbox_bytes;
-        if self.lines.get(&conn).is_some_and(overflows) {
-            self.flush_line(conn);
-        }
-        let Some(line) = self
-            .lines
-            .get_mut(&conn)
-            .filter(|line| line.closing.is_none())
-        else {
+        let Some(line) = self.lines.get_mut(&conn) else {
             return;
         };
+        if line.closing.is_some() {
+            return;
+        }
         let waiting = line.outbox.bytes() + frame.len();
         if worth == Worth::Droppable && waiting > self.outbox_bytes / 4 {
             return;
         }
         if waiting > self.outbox_bytes {
-            return self.cut(conn, now);
+            return self.send_overflowing(conn, frame, now);
         }
         line.outbox.push(frame.clone());
+        if !line.touched {
+            line.touched = true;
+            self.touched.push(conn);
+        }
         self.total_bytes += frame.len() as u64;
-        self.touch(conn);
         if self.total_bytes > self.outbox_total_bytes {
             self.flush();
+            if self.total_bytes > self.outbox_total_bytes {
+                self.cut_worst(now);
+            }
         }
-        if self.total_bytes > self.outbox_total_bytes {
-            self.cut_worst(now);
+    }
+
+    /// What one turn has for a connection can be more than a queue holds, and is nobody's fault who
+    /// reads: it is written before anybody is cut.
+    #[cold]
+    fn send_overflowing(&mut self, conn: ConnId, frame: &Frame, now: Timestamp) {
+        self.flush_line(conn);
+        let Some(line) = self.lines.get(&conn) else {
+            return;
+        };
+        if line.outbox.bytes() + frame.len() > self.outbox_bytes {
+            self.cut(conn, now);
+        } else {
+            self.send(conn, frame, Worth::Kept, now);
         }
     }
 

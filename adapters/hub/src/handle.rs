@@ -120,7 +120,8 @@ impl Connection {
     }
 
     /// Hands over a request, and waits until the next may be handed over: at once for most, and
-    /// until the answer is on its way for those that hold (T-8).
+    /// until the answer is on its way for those that hold (T-8). Not to be cancelled while it waits:
+    /// the next one would take its release for its own.
     ///
     /// # Errors
     /// When the hub is gone, or has finished with this connection.

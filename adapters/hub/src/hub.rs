@@ -31,6 +31,8 @@ const MOST_RESTARTS: usize = 3;
 const RESTART_WINDOW_MS: u64 = 60_000;
 /// A store that takes this long for one answer will not answer at all.
 const STORE_HANGS_MS: u64 = 30_000;
+/// Ticks come every second; what is longer than this is a clock that jumped.
+const MOST_BETWEEN_TICKS_MS: u64 = 2000;
 /// Between two tries to reopen a failed store: twice as long each time, up to the second number.
 const REOPEN_MS: (u64, u64) = (1000, 30_000);
 
@@ -85,8 +87,11 @@ pub struct Hub {
     store_state: StoreState,
     /// Answers of the store to an earlier generation of the state are ignored.
     generation: u64,
-    /// When each question that waits for its answer was asked.
-    asked: VecDeque<Timestamp>,
+    /// When each question that waits for its answer was asked, by `waited_ms`.
+    asked: VecDeque<u64>,
+    /// The time that ticks told of. A clock that jumps, or a machine that slept, makes nobody late.
+    waited_ms: u64,
+    ticked_at: Timestamp,
     /// What the events taken so far leave to be done.
     building: Batch,
     /// What waits for its appends to be stored.
@@ -135,6 +140,7 @@ impl Hub {
         internal: Receiver<Internal>,
     ) -> (Self, Handle) {
         config.limits = config.limits.clamped();
+        let now = (config.clock)();
         let (to_inbox, inbox) = async_channel::bounded(INBOX_EVENTS);
         let shared = Arc::<Shared>::default();
         let handle = Handle {
@@ -144,7 +150,7 @@ impl Hub {
         };
         let hub = Self {
             state: State::new(config.limits.clone()),
-            now: Timestamp::default(),
+            now,
             inbox,
             internal,
             shared,
@@ -153,6 +159,8 @@ impl Hub {
             store_state: StoreState::Working,
             generation: 0,
             asked: VecDeque::new(),
+            waited_ms: 0,
+            ticked_at: now,
             building: Batch::default(),
             committing: None,
             follow_up: VecDeque::new(),
@@ -418,7 +426,7 @@ impl Hub {
         let expects_answer = !matches!(question, Question::Release { .. });
         match self.store.ask(self.generation, question) {
             Some(answer) => self.stored(answer),
-            None if expects_answer => self.asked.push_back(self.now),
+            None if expects_answer => self.asked.push_back(self.waited_ms),
             None => {}
         }
     }
@@ -508,11 +516,11 @@ impl Hub {
             self.store_state = StoreState::Reopening { wait_ms };
             self.ask(Question::Reopen { at: self.now });
         }
-        if self
-            .asked
-            .front()
-            .is_some_and(|asked| self.now.ms_since(*asked) >= STORE_HANGS_MS)
-        {
+        let elapsed_ms = self.now.ms_since(self.ticked_at);
+        self.waited_ms += elapsed_ms.min(MOST_BETWEEN_TICKS_MS);
+        self.ticked_at = self.now;
+        let asked = self.asked.front();
+        if asked.is_some_and(|asked| self.waited_ms - asked >= STORE_HANGS_MS) {
             error!("the store does not answer: look at the disk, then start the server again");
             self.failed = Some(HubError::StoreHangs);
         }

@@ -210,6 +210,19 @@ fn a_store_that_does_not_answer_ends_the_hub() {
 }
 
 #[test]
+fn a_clock_that_jumps_does_not_make_the_store_late() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut alice = hub.connect();
+    alice.join("alice", "r");
+    hub.settle();
+    hub.jump(3_600_000);
+    assert_eq!(hub.settle(), None);
+    hub.answer_all();
+    assert_eq!(alice.read(), ["joined r 0"]);
+}
+
+#[test]
 fn a_store_that_does_not_answer_ends_a_hub_that_can_take_no_more() {
     let store = ScriptedStore::default();
     let mut hub = DrivenHub::with_slow_store(&limits(), &store);
