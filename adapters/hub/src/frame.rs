@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use parlor_core::CloseReason;
+use parlor_core::{CloseReason, ServerMessage};
 
 /// One whole frame, built once and queued by reference.
 pub type Frame = Arc<[u8]>;
@@ -24,22 +24,46 @@ pub enum Opcode {
 /// A frame that is a whole message.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Frame {
+    let mut bytes = vec![0; HEAD_BYTES];
+    bytes.extend_from_slice(payload);
+    finish(opcode, &mut bytes)
+}
+
+/// The text frame for `message`, written in `scratch`, whose memory serves the next one.
+pub(crate) fn text_frame(message: &ServerMessage, scratch: &mut Vec<u8>) -> Frame {
+    scratch.clear();
+    scratch.resize(HEAD_BYTES, 0);
+    serde_json::to_writer(&mut *scratch, message)
+        .expect("writing to memory does not fail, and every key is a string");
+    finish(Opcode::Text, scratch)
+}
+
+/// The longest head of a frame without a mask.
+const HEAD_BYTES: usize = 10;
+
+/// Puts the head right before the payload, which stands behind the first [`HEAD_BYTES`].
+fn finish(opcode: Opcode, bytes: &mut [u8]) -> Frame {
     const FIN: u8 = 0x80;
-    let mut bytes = Vec::with_capacity(payload.len() + 10);
-    bytes.push(FIN | opcode as u8);
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(short @ ..126), _) => bytes.push(short),
+    let len = bytes.len() - HEAD_BYTES;
+    let head = &mut bytes[..HEAD_BYTES];
+    let start = match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(short @ ..126), _) => {
+            head[9] = short;
+            8
+        }
         (_, Ok(medium)) => {
-            bytes.push(126);
-            bytes.extend(medium.to_be_bytes());
+            head[7] = 126;
+            head[8..].copy_from_slice(&medium.to_be_bytes());
+            6
         }
         (_, Err(_)) => {
-            bytes.push(127);
-            bytes.extend((payload.len() as u64).to_be_bytes());
+            head[1] = 127;
+            head[2..].copy_from_slice(&(len as u64).to_be_bytes());
+            0
         }
-    }
-    bytes.extend_from_slice(payload);
-    bytes.into()
+    };
+    head[start] = FIN | opcode as u8;
+    bytes[start..].into()
 }
 
 /// The close frame for `reason`.
@@ -52,6 +76,9 @@ pub fn close_frame(reason: CloseReason) -> Frame {
 
 #[cfg(test)]
 mod tests {
+    use parlor_core::Timestamp;
+    use parlor_core::protocol::Pong;
+
     use super::*;
 
     #[test]
@@ -68,6 +95,20 @@ mod tests {
             assert_eq!(&built[..head.len()], head, "{len}");
             assert_eq!(built.len(), parlor_core::encode::frame_bytes(len));
         }
+    }
+
+    #[test]
+    fn a_text_frame_holds_the_message_as_the_core_encodes_it() {
+        let message = ServerMessage::Pong(Pong {
+            time: Timestamp(7),
+            reference: None,
+        });
+        let mut scratch = b"what was here before".to_vec();
+        let json = parlor_core::encode::encode(&message);
+        assert_eq!(
+            text_frame(&message, &mut scratch),
+            frame(Opcode::Text, &json)
+        );
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::sync::atomic::Ordering;
 
 use async_channel::Receiver;
 use futures_lite::future;
-use parlor_core::encode::encode;
 use parlor_core::{
     Cause, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, ServerMessage, State,
     Timestamp,
@@ -21,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::batch::{Batch, Local, Step};
 use crate::crash::{CrashReport, Recorder};
 use crate::fanout::{Fanout, Worth};
-use crate::frame::{Opcode, frame};
+use crate::frame::text_frame;
 use crate::handle::{Handle, Shared};
 use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
 use crate::store::{Answer, Question, Store, StoreError, StoreLink, StoreWorker};
@@ -101,6 +100,8 @@ pub struct Hub {
     /// Who waits for a page.
     fetching: BTreeSet<ConnId>,
     recorder: Recorder,
+    /// Where messages are encoded.
+    scratch: Vec<u8>,
     /// Whose event is being applied.
     applying: Option<ConnId>,
     restarts: VecDeque<Timestamp>,
@@ -166,6 +167,7 @@ impl Hub {
             follow_up: VecDeque::new(),
             fetching: BTreeSet::new(),
             recorder: Recorder::default(),
+            scratch: Vec::new(),
             applying: None,
             restarts: VecDeque::new(),
             shutting_down: false,
@@ -395,7 +397,7 @@ impl Hub {
 
     /// Encodes a message once, whoever it is for.
     fn send(&mut self, to: &Recipients, message: &ServerMessage) {
-        let frame = frame(Opcode::Text, &encode(message));
+        let frame = text_frame(message, &mut self.scratch);
         let worth = match message {
             ServerMessage::Typing(_) => Worth::Droppable,
             ServerMessage::Hello(_)
