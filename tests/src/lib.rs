@@ -2,7 +2,9 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod client;
 pub mod fuzz;
 pub mod model;
 pub mod run;
 pub mod script;
+pub mod server;
