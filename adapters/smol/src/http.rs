@@ -92,7 +92,11 @@ fn respond(
     admission: &Arc<Admission>,
     hub: &Handle,
 ) -> Result<(Answer, Option<Permit>), Infallible> {
-    let wants_upgrade = request.headers().contains_key(UPGRADE);
+    // An upgrade to anything else, such as curl's to HTTP/2, is an offer one need not take.
+    let wants_upgrade = request
+        .headers()
+        .get(UPGRADE)
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let answer = match request.uri().path() {
         "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, admission)),
         "/ws" => with(

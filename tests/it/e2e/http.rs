@@ -103,6 +103,19 @@ fn only_a_handshake_of_version_13_is_one() {
 }
 
 #[test]
+fn an_upgrade_to_anything_else_is_ignored() {
+    let server = server();
+    let h2c = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: parlor\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+        )
+    };
+    assert_eq!(status(&ask(&server, &h2c("/"))), "200");
+    assert_eq!(status(&ask(&server, &h2c("/ws"))), "426");
+}
+
+#[test]
 fn a_head_of_many_bytes_or_headers_is_refused() {
     let server = server();
     let long = format!("Cookie: {}\r\n", "x".repeat(30_000));
