@@ -7,6 +7,7 @@ use parlor_tests::server::TestServer;
 mod chat;
 mod closing;
 mod errors;
+mod hostile;
 mod http;
 mod shutdown;
 

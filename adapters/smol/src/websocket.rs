@@ -18,6 +18,10 @@ use tungstenite::{Bytes, Message, Utf8Bytes};
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
 const READ_BYTES: usize = 4 << 10;
+/// Reads in a row for one message, before others get their turn: the longest message, read at
+/// once. tungstenite goes on for as long as bytes come, and a message of endless empty fragments
+/// never becomes too big.
+const READS_IN_A_ROW: u32 = 17;
 
 /// What comes from a peer.
 pub(crate) enum Incoming {
@@ -62,6 +66,7 @@ impl WebSocket {
         let stream = Collecting {
             stream,
             written: Vec::new(),
+            reads: 0,
         };
         let role = Role::Server;
         let inner = WebSocketStream::from_partially_read(stream, read, role, Some(config)).await;
@@ -72,6 +77,7 @@ impl WebSocket {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
+        self.inner.get_mut().reads = 0;
         let polled = Pin::new(&mut self.inner).poll_next(cx).map(incoming);
         // tungstenite writes its reply to what it read before at the next read.
         let written = mem::take(&mut self.inner.get_mut().written);
@@ -121,6 +127,8 @@ fn fault(error: &Error) -> Option<CloseReason> {
 struct Collecting {
     stream: TcpStream,
     written: Vec<u8>,
+    /// Since the last message.
+    reads: u32,
 }
 
 impl AsyncRead for Collecting {
@@ -129,6 +137,11 @@ impl AsyncRead for Collecting {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if self.reads == READS_IN_A_ROW {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.reads += 1;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
