@@ -184,7 +184,10 @@ async fn linger(mut stream: TcpStream, connection: &Connection) {
     };
     let discard = async {
         let mut bytes = [0; 1024];
-        while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
+        while matches!(stream.read(&mut bytes).await, Ok(1..)) {
+            // Whoever goes on sending is neither to stop the others nor to stay for longer.
+            future::yield_now().await;
+        }
         connection.finished().await;
     };
     discard.or(patience).await;
