@@ -278,6 +278,13 @@ fn serve_is_the_same_as_no_command() {
 }
 
 #[test]
+fn a_variable_turns_a_flag_on_as_people_write_it() {
+    for yes_or_no in ["1", "0", "true", "false", "yes", "no", "on", "off"] {
+        Running::start(parlor(&ANY_PORT).env("PARLOR_MEMORY", yes_or_no));
+    }
+}
+
+#[test]
 fn a_signal_is_a_goodbye_to_everybody_and_a_good_exit() {
     for signal in ["TERM", "INT"] {
         let mut running = Running::start(&mut parlor(&ANY_PORT));
