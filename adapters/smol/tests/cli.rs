@@ -303,6 +303,16 @@ fn a_signal_is_a_goodbye_to_everybody_and_a_good_exit() {
 }
 
 #[test]
+fn a_signal_right_after_the_line_is_heard() {
+    for _ in 0..10 {
+        let mut running = Running::start(&mut parlor(&ANY_PORT));
+        running.signal("TERM");
+        let (status, stderr) = running.end();
+        assert_eq!(status.code(), Some(0), "{status}: {stderr}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let mut running = Running::start(&mut parlor(&["--listen", "127.0.0.1:0", "--rate", "0"]));
     let [mut reader, mut sleepy] = [(); 2].map(|()| running.connect());
