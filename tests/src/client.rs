@@ -196,7 +196,7 @@ impl Client {
     ///
     /// # Panics
     /// When nothing does.
-    pub fn next(&mut self) -> Incoming {
+    pub fn incoming(&mut self) -> Incoming {
         let (head, payload) = self.next_frame();
         match head {
             head::TEXT => {
@@ -236,7 +236,7 @@ impl Client {
     /// When something else comes.
     pub fn message(&mut self) -> Value {
         loop {
-            match self.next() {
+            match self.incoming() {
                 Incoming::Message(message) => return message,
                 Incoming::Ping(payload) => self.send_frame(head::PONG, &payload),
                 other @ (Incoming::Pong(_) | Incoming::Close(_)) => {
@@ -273,9 +273,9 @@ impl Client {
     /// # Panics
     /// When something else comes first.
     pub fn expect_close(&mut self) -> Option<u16> {
-        let next = self.next();
-        let Incoming::Close(code) = next else {
-            panic!("a close is awaited, not {next:?}")
+        let incoming = self.incoming();
+        let Incoming::Close(code) = incoming else {
+            panic!("a close is awaited, not {incoming:?}")
         };
         self.expect_end();
         code

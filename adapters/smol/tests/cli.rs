@@ -142,10 +142,11 @@ fn ask(socket: &mut WebSocket<TcpStream>, request: &str) -> String {
 fn read_to_close(socket: &mut WebSocket<TcpStream>) -> (CloseCode, Vec<String>) {
     let mut messages = Vec::new();
     loop {
-        match read(socket) {
-            Message::Close(close) => return (close.expect("it has a code").code, messages),
-            message => messages.push(message.to_string()),
+        let message = read(socket);
+        if let Message::Close(close) = message {
+            return (close.expect("it has a code").code, messages);
         }
+        messages.push(message.to_string());
     }
 }
 

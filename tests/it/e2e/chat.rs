@@ -2,15 +2,19 @@
 
 use std::thread;
 
+use parlor_core::Limits;
 use parlor_tests::client::{Client, Incoming, frame, handshake, head};
+use parlor_tests::server::TestServer;
 use serde_json::{Value, json};
 
 use super::{server, unlimited};
-use crate::e2e::TestServer;
 
 fn names(message: &Value) -> Vec<&str> {
     let users = message["users"].as_array().expect("a list of users");
-    users.iter().map(|user| user.as_str().unwrap()).collect()
+    users
+        .iter()
+        .map(|user| user.as_str().expect("a name"))
+        .collect()
 }
 
 // The five tests of the seed.
@@ -363,7 +367,7 @@ fn typing_is_for_the_others() {
 
 #[test]
 fn messages_beyond_the_rate_are_refused_and_the_others_pass() {
-    let limits = parlor_core::Limits {
+    let limits = Limits {
         messages_per_second: 1,
         burst: 2,
         ..unlimited()
@@ -403,8 +407,8 @@ fn a_text_in_pieces_with_pings_between_is_one_text() {
         frame(head::ENDS, br#""r"}"#),
     ];
     client.write(&pieces.concat());
-    assert_eq!(client.next(), Incoming::Pong(b"first".into()));
-    assert_eq!(client.next(), Incoming::Pong(b"second".into()));
+    assert_eq!(client.incoming(), Incoming::Pong(b"first".into()));
+    assert_eq!(client.incoming(), Incoming::Pong(b"second".into()));
     client.expect(&json!({ "type": "pong", "ref": "r" }));
 }
 

@@ -188,7 +188,7 @@ fn who_does_not_read_is_cut_with_4000_and_the_others_miss_nothing() {
     // What it got until then is whole and in order, and the end says why.
     let mut got = 0;
     loop {
-        match sleepy.next() {
+        match sleepy.incoming() {
             Incoming::Message(message) => {
                 got += 1;
                 assert_eq!(message["seq"], got);
@@ -215,7 +215,7 @@ fn who_does_not_answer_pings_is_closed_with_4001() {
     // Answers pings meanwhile.
     alive.expect(&json!({ "type": "user_left", "username": "Silent", "reason": "timeout" }));
     let code = loop {
-        match silent.next() {
+        match silent.incoming() {
             Incoming::Ping(_) => {}
             Incoming::Close(code) => break code,
             other @ (Incoming::Message(_) | Incoming::Pong(_)) => panic!("{other:?}"),
@@ -234,7 +234,7 @@ fn who_floods_is_told_so_and_closed_with_4002() {
     flooder.send_all(&vec![json!({ "type": "ping" }); 1000]);
     let mut answers = Vec::new();
     let code = loop {
-        match flooder.next() {
+        match flooder.incoming() {
             Incoming::Message(message) => answers.push(message),
             Incoming::Close(code) => break code,
             other @ (Incoming::Ping(_) | Incoming::Pong(_)) => panic!("{other:?}"),

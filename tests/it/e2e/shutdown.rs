@@ -91,7 +91,7 @@ fn what_was_said_before_arrives_before_the_goodbye() {
         bob.expect(&json!({ "type": "message", "seq": seq }));
     }
     bob.expect(&json!({ "type": "error", "code": "SERVER_SHUTDOWN" }));
-    let Incoming::Close(code) = bob.next() else {
+    let Incoming::Close(code) = bob.incoming() else {
         panic!("the goodbye ends with a close");
     };
     assert_eq!(code, Some(1001));
