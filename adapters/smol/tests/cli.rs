@@ -1,6 +1,6 @@
 //! The binary itself: its flags, its lines, its exit codes and its end.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Message, WebSocket};
+use tungstenite::{Error, Message, WebSocket};
 
 /// A guard against tests that hang: nothing that is awaited takes this long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,9 +125,11 @@ impl Drop for Running {
 /// The next message that is no ping.
 fn read(socket: &mut WebSocket<TcpStream>) -> Message {
     loop {
-        let message = socket.read().expect("something comes");
-        if !message.is_ping() {
-            return message;
+        match socket.read() {
+            Ok(message) if message.is_ping() => {}
+            // A read with a time-out is not begun again by the system (signal(7)).
+            Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read.expect("something comes"),
         }
     }
 }
