@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 /// A guard against tests that hang: nothing that is awaited takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first byte of frames that are whole messages (RFC 6455, section 5.2).
 pub mod head {
@@ -102,10 +102,7 @@ impl Client {
     /// When the server does not let it in.
     #[must_use]
     pub fn connect_narrow(server: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(4096).expect("it is small");
-        socket.connect(&server.into()).expect("the server listens");
-        let mut client = Self::on(socket.into());
+        let mut client = Self::dial_narrow(server);
         client.upgrade();
         client
     }
@@ -117,6 +114,18 @@ impl Client {
     #[must_use]
     pub fn dial(server: SocketAddr) -> Self {
         Self::on(TcpStream::connect(server).expect("the server listens"))
+    }
+
+    /// The same for a client whose system takes little before the client reads.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    #[must_use]
+    pub fn dial_narrow(server: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("it is small");
+        socket.connect(&server.into()).expect("the server listens");
+        Self::on(socket.into())
     }
 
     fn on(stream: TcpStream) -> Self {
@@ -341,13 +350,17 @@ impl Client {
     /// Reads some more; false at the end of the connection, also if it was reset.
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 4096];
-        match self.stream.read(&mut bytes) {
-            Ok(count) => {
-                self.read.extend_from_slice(&bytes[..count]);
-                count > 0
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(count) => {
+                    self.read.extend_from_slice(&bytes[..count]);
+                    return count > 0;
+                }
+                // A read with a time-out is not begun again by the system (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
+                Err(error) => panic!("nothing comes: {error}"),
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("nothing comes: {error}"),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! Clients that want to harm the others.
 
+use std::io::ErrorKind;
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
+use std::time::Instant;
 
-use parlor_tests::client::{Client, frame, head};
+use parlor_core::Limits;
+use parlor_tests::client::{Client, PATIENCE, frame, head};
+use parlor_tests::server::TestServer;
 use serde_json::json;
 
-use super::server;
+use super::{server, unlimited};
 
 /// Talks to a server while somebody sends it `begin` and then `again` and again, as fast as they
 /// can, until the server ends that connection or the talk is over.
@@ -57,4 +61,29 @@ fn who_goes_on_sending_when_closed_does_not_stop_the_others() {
 fn requests_without_end_do_not_stop_the_others() {
     let typing = br#"{"type":"typing","roomId":"x","active":true}"#;
     talks_while_flooded_with(b"", &frame(head::TEXT, typing));
+}
+
+#[test]
+fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
+    let limits = Limits {
+        handshake_timeout_ms: 50,
+        send_buffer_bytes: 4 << 10,
+        ..unlimited()
+    };
+    let server = TestServer::start(limits);
+    let mut hostile = Client::dial_narrow(server.address());
+    let requests = "GET / HTTP/1.1\r\nHost: parlor\r\n\r\n".repeat(1000);
+    assert_is_ended(&mut hostile, requests.as_bytes());
+}
+
+/// Sends until the server ends the connection.
+fn assert_is_ended(client: &mut Client, bytes: &[u8]) {
+    let begun = Instant::now();
+    let ended = loop {
+        if let Err(error) = client.try_write(bytes) {
+            break error.kind();
+        }
+        assert!(begun.elapsed() < PATIENCE, "the server still reads");
+    };
+    assert_ne!(ended, ErrorKind::WouldBlock, "it only does not read");
 }
