@@ -18,8 +18,8 @@ use tracing::{error, info, trace};
 use crate::outlet::TcpOutlet;
 use crate::websocket::{Incoming, WebSocket};
 
-/// After this many messages in a row a reader lets the others go on. Fewer would take a burst
-/// apart: part of it would miss the hub's batch.
+/// After this many messages in a row a reader lets the others go on, and looks at the time. Fewer
+/// would take a burst apart: part of it would miss the hub's batch.
 const BURST: u32 = 16;
 /// A peer that was told goodbye may take this long to close, so that the goodbye arrives.
 const LINGER: Duration = Duration::from_secs(1);
@@ -120,37 +120,41 @@ async fn talk(
     let mut finished = pin!(connection.finished());
     let mut in_a_row = 0;
     loop {
-        let ready = future::poll_once(poll_fn(|cx| socket.poll_next(cx))).await;
-        let incoming = if let Some(incoming) = ready {
+        let ready = if in_a_row == BURST {
+            future::yield_now().await;
+            None
+        } else {
+            future::poll_once(poll_fn(|cx| socket.poll_next(cx))).await
+        };
+        let woken = if let Some(incoming) = ready {
             in_a_row += 1;
-            if in_a_row % BURST == 0 {
-                future::yield_now().await;
-            }
-            incoming
+            Woken::Read(incoming)
         } else {
             in_a_row = 0;
-            let read = async { Woken::Read(poll_fn(|cx| socket.poll_next(cx)).await) };
-            let time = async {
-                (&mut timer).await;
-                Woken::Time
-            };
             let end = async {
                 finished.as_mut().await;
                 Woken::Finished
             };
-            match read.or(time).or(end).await {
-                Woken::Read(incoming) => incoming,
-                Woken::Time => {
-                    match protocol.due(clock.now()) {
-                        Due::Nothing => {}
-                        Due::Ping => connection.control(ping()).await.ok()?,
-                        Due::Close(reason) => return Some(reason),
-                    }
-                    timer.set_at(clock.at(protocol.deadline()));
-                    continue;
+            let time = async {
+                (&mut timer).await;
+                Woken::Time
+            };
+            let read = async { Woken::Read(poll_fn(|cx| socket.poll_next(cx)).await) };
+            // What is read comes last, or somebody who never stops sending would hide the others.
+            end.or(time).or(read).await
+        };
+        let incoming = match woken {
+            Woken::Read(incoming) => incoming,
+            Woken::Time => {
+                match protocol.due(clock.now()) {
+                    Due::Nothing => {}
+                    Due::Ping => connection.control(ping()).await.ok()?,
+                    Due::Close(reason) => return Some(reason),
                 }
-                Woken::Finished => return None,
+                timer.set_at(clock.at(protocol.deadline()));
+                continue;
             }
+            Woken::Finished => return None,
         };
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {

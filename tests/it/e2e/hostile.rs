@@ -76,6 +76,15 @@ fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
     assert_is_ended(&mut hostile, requests.as_bytes());
 }
 
+#[test]
+fn who_goes_on_asking_when_closed_is_ended() {
+    let server = server();
+    let mut hostile = Client::connect(server.address());
+    hostile.send(&json!({ "type": "hello", "protocol": 2 }));
+    let flood = frame(head::TEXT, br#"{"type":"ping"}"#).repeat(1000);
+    assert_is_ended(&mut hostile, &flood);
+}
+
 /// Sends until the server ends the connection.
 fn assert_is_ended(client: &mut Client, bytes: &[u8]) {
     let begun = Instant::now();
