@@ -2,6 +2,7 @@
 
 mod cases;
 mod corpus;
+mod e2e;
 mod exhaustive;
 mod hub;
 mod lists;

@@ -2,10 +2,12 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod client;
 pub mod driven_hub;
 pub mod fuzz;
 pub mod model;
 pub mod observe;
 pub mod run;
 pub mod script;
+pub mod server;
 pub mod virtual_socket;

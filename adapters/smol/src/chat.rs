@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use parlor_core::session::{Due, Verdict};
-use parlor_core::{CloseReason, Limits, Session, Timestamp};
+use parlor_core::{Limits, Session, Timestamp};
 use parlor_hub::{Connection, HubGone};
 
 use crate::connection::{ConnectionClock, Flow, Protocol};
@@ -33,12 +33,11 @@ impl Protocol for Chat {
             }
             Verdict::Refuse(refusal) => connection.refuse(refusal).await,
             Verdict::Ignore => Ok(()),
-            Verdict::Close(reason) => return ControlFlow::Break(reason),
+            Verdict::Close(reason) => return ControlFlow::Break(Some(reason)),
         };
         match handed_over {
             Ok(()) => ControlFlow::Continue(()),
-            // The hub has closed it already; the reason is its own.
-            Err(HubGone) => ControlFlow::Break(CloseReason::GoingAway),
+            Err(HubGone) => ControlFlow::Break(None),
         }
     }
 
@@ -63,7 +62,7 @@ impl Protocol for Chat {
 impl Chat {
     fn flow(&self, verdict: Verdict) -> Flow {
         match verdict {
-            Verdict::Close(reason) => ControlFlow::Break(reason),
+            Verdict::Close(reason) => ControlFlow::Break(Some(reason)),
             Verdict::Admit { .. } | Verdict::Refuse(_) | Verdict::Ignore => {
                 ControlFlow::Continue(())
             }

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parlor_core::Limits;
 use parlor_smol::Config;
@@ -38,7 +39,7 @@ struct Serve {
     port: Option<u16>,
 
     /// Keep everything in memory: it is gone when the server stops. The only store so far.
-    #[arg(long, env = "PARLOR_MEMORY")]
+    #[arg(long, env = "PARLOR_MEMORY", value_parser = BoolishValueParser::new())]
     memory: bool,
 
     /// WebSocket connections at once; the next gets 503. 0: no limit.

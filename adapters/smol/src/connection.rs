@@ -25,8 +25,9 @@ const BURST: u32 = 16;
 /// A peer that was told goodbye may take this long to close, so that the goodbye arrives.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Whether a connection goes on, or is closed for a reason.
-pub type Flow = ControlFlow<CloseReason>;
+/// Whether a connection goes on. It ends with a reason to tell the peer, or without one when the
+/// hub ended it already.
+pub type Flow = ControlFlow<Option<CloseReason>>;
 
 /// What is spoken on a connection: [`Chat`](crate::Chat), or a test's own.
 pub trait Protocol: Send + 'static {
@@ -121,16 +122,26 @@ async fn talk(
     let mut finished = pin!(connection.finished());
     let mut in_a_row = 0;
     loop {
-        let mut waited = false;
+        if in_a_row == BURST {
+            future::yield_now().await;
+        }
         let woken = poll_fn(|cx| {
-            if let Poll::Ready(incoming) = socket.poll_next(cx) {
+            let socket_first = in_a_row < BURST;
+            if socket_first && let Poll::Ready(incoming) = socket.poll_next(cx) {
                 return Poll::Ready(Woken::Read(incoming));
             }
-            waited = true;
+            in_a_row = 0;
+            if finished.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Woken::Finished);
+            }
             if Pin::new(&mut timer).poll(cx).is_ready() {
                 return Poll::Ready(Woken::Time);
             }
-            finished.as_mut().poll(cx).map(|()| Woken::Finished)
+            // Somebody who never stops sending hides neither of them.
+            if socket_first {
+                return Poll::Pending;
+            }
+            socket.poll_next(cx).map(Woken::Read)
         });
         let incoming = match woken.await {
             Woken::Read(incoming) => incoming,
@@ -145,11 +156,7 @@ async fn talk(
             }
             Woken::Finished => return None,
         };
-        in_a_row = if waited { 0 } else { in_a_row + 1 };
-        if in_a_row == BURST {
-            in_a_row = 0;
-            future::yield_now().await;
-        }
+        in_a_row += 1;
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
             Incoming::Text(text) => protocol.text(connection, &text, clock).await,
@@ -162,7 +169,7 @@ async fn talk(
             Incoming::End(reason) => return reason,
         };
         if let ControlFlow::Break(reason) = flow {
-            return Some(reason);
+            return reason;
         }
     }
 }
@@ -182,7 +189,10 @@ async fn linger(mut stream: TcpStream, connection: &Connection) {
     };
     let discard = async {
         let mut bytes = [0; 1024];
-        while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
+        while matches!(stream.read(&mut bytes).await, Ok(1..)) {
+            // Whoever goes on sending is neither to stop the others nor to stay for longer.
+            future::yield_now().await;
+        }
         connection.finished().await;
     };
     discard.or(patience).await;

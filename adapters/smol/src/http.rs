@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_lite::FutureExt;
 use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -15,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use parlor_hub::Handle;
+use smol::Timer;
 use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::{debug, warn};
@@ -27,6 +29,9 @@ const PAGE: &str = include_str!("../page/index.html");
 const HEAD_BYTES: usize = 16 << 10;
 /// Headers in a request's head.
 const HEADERS: usize = 64;
+/// An HTTP connection lives for so many time-outs, whatever it does: a client that asks and never
+/// reads is silent in a way that hyper has no time-out for.
+const TIMEOUTS: u32 = 6;
 /// What a client without a place is told to wait, s.
 const RETRY_AFTER_SECS: &str = "5";
 
@@ -39,7 +44,8 @@ pub(crate) struct Upgraded {
 }
 
 /// Answers the requests of one TCP connection until one upgrades it; none if it ended before.
-/// Whoever is silent for `timeout` in the middle or between requests is disconnected.
+/// Whoever is silent for `timeout` in the middle or between requests is disconnected, and everybody
+/// after a few times that.
 pub(crate) async fn serve(
     stream: TcpStream,
     address: IpAddr,
@@ -57,28 +63,35 @@ pub(crate) async fn serve(
         });
         async move { response }
     });
-    let served = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .half_close(false)
         .serve_connection(FuturesIo::new(stream), service)
-        .without_shutdown()
-        .await;
-    let served = served.map(|parts| (parts.io.into_inner(), parts.read_buf));
-    match (
-        served,
-        permit.into_inner().unwrap_or_else(PoisonError::into_inner),
-    ) {
-        (Ok((stream, read)), Some(permit)) => Some(Upgraded {
-            stream,
-            read: read.into(),
-            permit,
-        }),
-        (Ok(_), None) => None,
-        (Err(error), _) => {
+        .without_shutdown();
+    let late = async {
+        Timer::after(timeout * TIMEOUTS).await;
+        None
+    };
+    let served = async { Some(serving.await) }.or(late).await;
+    match served {
+        Some(Ok(parts)) => {
+            let mut permit = permit.lock().unwrap_or_else(PoisonError::into_inner);
+            let granted = permit.take();
+            Some(Upgraded {
+                stream: parts.io.into_inner(),
+                read: parts.read_buf.into(),
+                permit: granted?,
+            })
+        }
+        Some(Err(error)) => {
             debug!(%address, %error, "not served");
+            None
+        }
+        None => {
+            debug!(%address, "served for long enough");
             None
         }
     }
@@ -92,7 +105,11 @@ fn respond(
     admission: &Arc<Admission>,
     hub: &Handle,
 ) -> Result<(Answer, Option<Permit>), Infallible> {
-    let wants_upgrade = request.headers().contains_key(UPGRADE);
+    // An upgrade to anything else, such as curl's to HTTP/2, is an offer one need not take.
+    let wants_upgrade = request
+        .headers()
+        .get(UPGRADE)
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let answer = match request.uri().path() {
         "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, admission)),
         "/ws" => with(

@@ -75,9 +75,9 @@ fn serve(cli: &Cli) -> Result<(), ServerError> {
     }))
 }
 
-/// Resolves with the first SIGINT or SIGTERM; the second one ends the process at once, even if
-/// nothing else runs any more.
-async fn stop_signal() {
+/// Resolves with the first SIGINT or SIGTERM since this was called, not only since it is awaited;
+/// the second one ends the process at once, even if nothing else runs any more.
+fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // In this order: on the first signal the flag is not set yet.
@@ -91,13 +91,16 @@ async fn stop_signal() {
             warn!(%error, "a second signal will not end the server at once");
         }
     }
-    match Signals::new([Signal::Int, Signal::Term]) {
-        Ok(mut signals) => {
-            signals.next().await;
-        }
-        Err(error) => {
-            warn!(%error, "signals cannot be received: stop the server with SIGKILL");
-            std::future::pending::<()>().await;
+    let signals = Signals::new([Signal::Int, Signal::Term]);
+    async {
+        match signals {
+            Ok(mut signals) => {
+                signals.next().await;
+            }
+            Err(error) => {
+                warn!(%error, "signals cannot be received: stop the server with SIGKILL");
+                std::future::pending::<()>().await;
+            }
         }
     }
 }

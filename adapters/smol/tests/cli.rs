@@ -1,0 +1,383 @@
+//! The binary itself: its flags, its lines, its exit codes and its end.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, Message, WebSocket};
+
+/// A guard against tests that hang: nothing that is awaited takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const FLAGS: [(&str, &str); 9] = [
+    ("--listen", "PARLOR_LISTEN"),
+    ("--memory", "PARLOR_MEMORY"),
+    ("--max-connections", "PARLOR_MAX_CONNECTIONS"),
+    (
+        "--max-connections-per-address",
+        "PARLOR_MAX_CONNECTIONS_PER_ADDRESS",
+    ),
+    ("--members-per-room", "PARLOR_MEMBERS_PER_ROOM"),
+    ("--rate", "PARLOR_RATE"),
+    ("--burst", "PARLOR_BURST"),
+    ("--max-outbox-total", "PARLOR_MAX_OUTBOX_TOTAL"),
+    ("--log", "PARLOR_LOG"),
+];
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+const HELLO: &str = r#"{"type":"hello","protocol":1}"#;
+
+/// The binary, untouched by what is set around the tests.
+fn parlor(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    command.args(args).stdin(Stdio::null()).env_remove("PORT");
+    for (_, variable) in FLAGS {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// What a run that ends by itself leaves behind.
+fn output(command: &mut Command) -> Output {
+    command.output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it prints UTF-8")
+}
+
+/// A server that runs; killed when dropped.
+struct Running {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Running {
+    /// Starts a server, and waits for its line.
+    fn start(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = Self {
+            child: command.spawn().expect("the binary runs"),
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+        };
+        let stdout = running.child.stdout.as_mut().expect("it is piped");
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        read.expect("it prints UTF-8");
+        let address = line.strip_prefix("parlor listening on http://");
+        let address = address.and_then(|address| address.trim_end().parse().ok());
+        running.address = address.unwrap_or_else(|| panic!("{line:?}: {}", running.stderr()));
+        running
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.expect("there is a kill command").success());
+    }
+
+    /// Waits for the end; how it ended, and what stands on standard error.
+    fn end(&mut self) -> (ExitStatus, String) {
+        let stderr = self.stderr();
+        let status = self.child.wait().expect("it was not waited for yet");
+        (status, stderr)
+    }
+
+    /// Reads standard error to its end, which is the end of the process.
+    fn stderr(&mut self) -> String {
+        let mut stderr = self.child.stderr.take().expect("it is read once");
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut text = String::new();
+            let read = stderr.read_to_string(&mut text);
+            let _ = tell.send(read.map(|_| text));
+        });
+        let text = told.recv_timeout(PATIENCE).expect("the server ends");
+        text.expect("it prints UTF-8")
+    }
+
+    fn connect(&self) -> WebSocket<TcpStream> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // The system takes little for a client that does not read.
+        socket.set_recv_buffer_size(4096).expect("it is small");
+        socket.connect(&self.address.into()).expect("it listens");
+        let stream = TcpStream::from(socket);
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("it is a good time-out");
+        let url = format!("ws://{}/ws", self.address);
+        let (socket, _) = tungstenite::client(url, stream).expect("it lets everybody in");
+        socket
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The next message that is no ping.
+fn read(socket: &mut WebSocket<TcpStream>) -> Message {
+    loop {
+        match socket.read() {
+            Ok(message) if message.is_ping() => {}
+            // A read with a time-out is not begun again by the system (signal(7)).
+            Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read.expect("something comes"),
+        }
+    }
+}
+
+/// Sends a request; what comes next.
+fn ask(socket: &mut WebSocket<TcpStream>, request: &str) -> String {
+    socket.send(Message::text(request)).expect("it is read");
+    read(socket).to_string()
+}
+
+/// The code with which the server closes, and the messages before.
+fn read_to_close(socket: &mut WebSocket<TcpStream>) -> (CloseCode, Vec<String>) {
+    let mut messages = Vec::new();
+    loop {
+        let message = read(socket);
+        if let Message::Close(close) = message {
+            return (close.expect("it has a code").code, messages);
+        }
+        messages.push(message.to_string());
+    }
+}
+
+#[test]
+fn help_names_every_flag_and_its_variable() {
+    for args in [&["--help"][..], &["serve", "--help"]] {
+        let help = output(&mut parlor(args));
+        assert_eq!(help.status.code(), Some(0));
+        let help = text(&help.stdout);
+        for (flag, variable) in FLAGS {
+            let words: Vec<&str> = help.split_whitespace().collect();
+            assert!(words.contains(&flag), "{flag} is not in {help}");
+            assert!(help.contains(&format!("[env: {variable}=")), "{variable}");
+        }
+        assert!(help.contains("[default: 127.0.0.1:8080]"), "{help}");
+    }
+}
+
+#[test]
+fn the_version_is_told() {
+    let version = output(&mut parlor(&["--version"]));
+    assert_eq!(version.status.code(), Some(0));
+    let expected = concat!("parlor ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(text(&version.stdout), expected);
+}
+
+#[test]
+fn a_bad_flag_or_value_is_named_with_what_it_takes() {
+    let levels = "off, error, warn, info, debug, trace";
+    for (args, expected) in [
+        (&["--nonsense"][..], &["--nonsense"][..]),
+        (&["nonsense"], &["nonsense"]),
+        (&["--rate", "x"], &["--rate <N>", "'x'"]),
+        (&["--rate"], &["--rate <N>"]),
+        (&["--listen", "x"], &["--listen <ADDR>", "127.0.0.1:8080"]),
+        (&["--listen", ":x"], &["--listen <ADDR>", "127.0.0.1:8080"]),
+        (
+            &["--members-per-room", "0"],
+            &["--members-per-room <N>", "1.."],
+        ),
+        (&["--burst", "0"], &["--burst <N>", "1.."]),
+        (&["--log", "loud"], &["--log <LEVEL>", levels]),
+        (&["serve", "--rate", "x"], &["--rate <N>", "'x'"]),
+    ] {
+        let refused = output(&mut parlor(args));
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+        assert_eq!(text(&refused.stdout), "");
+        for expected in expected {
+            assert!(said.contains(expected), "{args:?}, {expected:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named_with_its_flag() {
+    for (variable, flag) in [
+        ("PORT", "--port"),
+        ("PARLOR_RATE", "--rate"),
+        ("PARLOR_LISTEN", "--listen"),
+        ("PARLOR_MEMORY", "--memory"),
+        ("PARLOR_LOG", "--log"),
+    ] {
+        let refused = output(parlor(&[]).env(variable, "nonsense"));
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{variable}: {said}");
+        assert!(said.contains(flag) && said.contains("'nonsense'"), "{said}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let refused = output(&mut parlor(&["--listen", &address]));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert_eq!(text(&refused.stdout), "");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains(&address) && said.contains("--listen"),
+        "{said}"
+    );
+}
+
+#[test]
+fn port_replaces_the_port() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    // That it is in use shows that it was tried.
+    let refused = output(parlor(&[]).env("PORT", &port));
+    assert_eq!(refused.status.code(), Some(1));
+    let address = format!("127.0.0.1:{port}");
+    assert!(text(&refused.stderr).contains(&address));
+
+    let mut elsewhere = parlor(&["--listen", &address]);
+    let running = Running::start(elsewhere.env("PORT", "0"));
+    ask(&mut running.connect(), HELLO);
+}
+
+#[test]
+fn a_flag_beats_its_variable_which_beats_the_default() {
+    let mut by_variable = parlor(&[]);
+    by_variable.env("PARLOR_LISTEN", "127.0.0.1:0");
+    by_variable.env("PARLOR_RATE", "7").env("PARLOR_BURST", "9");
+    let mut by_flag = parlor(&["--listen", "127.0.0.1:0", "--rate", "5"]);
+    by_flag.env("PARLOR_LISTEN", "192.0.2.1:1");
+    by_flag.env("PARLOR_RATE", "7");
+    for (command, rate, burst) in [(&mut by_variable, 7, 9), (&mut by_flag, 5, 20)] {
+        let running = Running::start(command);
+        let hello = ask(&mut running.connect(), HELLO);
+        let limits = format!(r#""messagesPerSecond":{rate},"burst":{burst}"#);
+        assert!(hello.contains(&limits), "{hello}");
+    }
+}
+
+#[test]
+fn serve_is_the_same_as_no_command() {
+    for args in [
+        &["serve", "--memory", "--listen", "127.0.0.1:0"][..],
+        &["serve", "--listen", "127.0.0.1:0"],
+        &["--memory", "--listen", "127.0.0.1:0"],
+    ] {
+        let mut command = parlor(args);
+        command.env("PARLOR_RATE", "7").env("PARLOR_LOG", "warn");
+        let running = Running::start(&mut command);
+        let hello = ask(&mut running.connect(), HELLO);
+        assert!(hello.contains(r#""messagesPerSecond":7"#), "{hello}");
+    }
+}
+
+#[test]
+fn a_variable_turns_a_flag_on_as_people_write_it() {
+    for yes_or_no in ["1", "0", "true", "false", "yes", "no", "on", "off"] {
+        Running::start(parlor(&ANY_PORT).env("PARLOR_MEMORY", yes_or_no));
+    }
+}
+
+#[test]
+fn a_signal_is_a_goodbye_to_everybody_and_a_good_exit() {
+    for signal in ["TERM", "INT"] {
+        let mut running = Running::start(&mut parlor(&ANY_PORT));
+        let mut socket = running.connect();
+        ask(&mut socket, HELLO);
+        running.signal(signal);
+        let (code, messages) = read_to_close(&mut socket);
+        assert_eq!((code, messages.len()), (CloseCode::Away, 1));
+        for part in [r#""code":"SERVER_SHUTDOWN""#, r#""retryAfterMs":"#] {
+            assert!(messages[0].contains(part), "{messages:?}");
+        }
+        drop(socket);
+        let (status, stderr) = running.end();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+    }
+}
+
+#[test]
+fn a_signal_right_after_the_line_is_heard() {
+    for _ in 0..10 {
+        let mut running = Running::start(&mut parlor(&ANY_PORT));
+        running.signal("TERM");
+        let (status, stderr) = running.end();
+        assert_eq!(status.code(), Some(0), "{status}: {stderr}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut running = Running::start(&mut parlor(&["--listen", "127.0.0.1:0", "--rate", "0"]));
+    let [mut reader, mut sleepy] = [(); 2].map(|()| running.connect());
+    let join = |name| format!(r#"{{"type":"join","roomId":"r","username":"{name}"}}"#);
+    ask(&mut reader, &join("reader"));
+    ask(&mut sleepy, &join("sleepy"));
+    read(&mut reader);
+    // More than two systems hold for a client that does not read, and less than its outbox.
+    let message = "x".repeat(2000);
+    let message = format!(r#"{{"type":"message","roomId":"r","text":"{message}"}}"#);
+    for _ in 0..400 {
+        let said = ask(&mut reader, &message);
+        assert!(said.contains(r#""type":"message""#), "{said}");
+    }
+    running.signal("TERM");
+    let (code, _) = read_to_close(&mut reader);
+    assert_eq!(code, CloseCode::Away);
+    // Its goodbye still waits for the other one.
+    running.signal("TERM");
+    let (status, stderr) = running.end();
+    assert_eq!(status.code(), Some(1), "{status}: {stderr}");
+    drop(sleepy);
+}
+
+#[test]
+fn logs_hold_neither_what_is_said_nor_tokens() {
+    const SECRET: &str = "the-secret-of-alice";
+    let args = ["--listen", "127.0.0.1:0", "--log", "trace"];
+    let mut running = Running::start(&mut parlor(&args));
+    let mut stderr = running.child.stderr.take().expect("it is piped");
+    let reading = thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    });
+    let [mut socket, mut again] = [(); 2].map(|()| running.connect());
+    let hello = ask(&mut socket, HELLO);
+    let (_, token) = hello
+        .split_once(r#""resumeToken":""#)
+        .expect("a guest has one");
+    let (token, _) = token.split_once('"').expect("it is a string");
+    let resume = format!(r#"{{"type":"hello","protocol":1,"resumeToken":"{token}"}}"#);
+    ask(&mut again, &resume);
+    for request in [
+        String::from(r#"{"type":"join","roomId":"r","username":"Alice"}"#),
+        format!(r#"{{"type":"message","roomId":"r","text":"{SECRET}","clientMsgId":"c"}}"#),
+        format!(r#"{{"type":"message","roomId":"r","text":"{SECRET}","clientMsgId":"c"}}"#),
+        format!(r#"{{"type":"message","roomId":"r","text":["{SECRET}"]}}"#),
+        String::from(SECRET),
+    ] {
+        ask(&mut socket, &request);
+    }
+    running.signal("TERM");
+    for socket in [&mut socket, &mut again] {
+        assert_eq!(read_to_close(socket).0, CloseCode::Away);
+    }
+    drop((socket, again));
+    let status = running.child.wait().expect("it was not waited for yet");
+    assert_eq!(status.code(), Some(0));
+    let log = reading.join().expect("it only reads");
+    let log = log.expect("it prints UTF-8");
+    assert!(log.contains("TRACE"), "{log}");
+    for secret in [SECRET, token] {
+        assert!(!log.contains(secret), "{secret} is in {log}");
+    }
+}

@@ -1,0 +1,102 @@
+//! A real server on a port of its own, in this process and on a thread of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use parlor_core::{Limits, Timestamp};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError};
+use smol::Executor;
+use smol::channel::{self, Sender};
+
+/// A server that runs until it is stopped or dropped.
+#[derive(Debug)]
+pub struct TestServer {
+    address: SocketAddr,
+    /// Dropping it is the signal to stop.
+    running: Option<Sender<()>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+impl TestServer {
+    /// A chat server with these limits.
+    #[must_use]
+    pub fn start(limits: Limits) -> Self {
+        let of_sessions = limits.clone();
+        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, now))
+    }
+
+    /// The same with another protocol on its connections.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn start_protocol<P: Protocol>(
+        limits: Limits,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+    ) -> Self {
+        let (running, stopped) = channel::bounded(1);
+        let (tell_address, address) = mpsc::channel();
+        let config = Config {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            limits,
+            crash_dir: std::env::temp_dir(),
+        };
+        let thread = thread::spawn(move || {
+            let executor = Arc::new(Executor::new());
+            smol::block_on(executor.clone().run(async {
+                let server = Server::bind(config).await?;
+                let listens = tell_address.send(server.address());
+                listens.expect("the test waits for the address");
+                let stop = async move {
+                    let _ = stopped.recv().await;
+                };
+                let serving = server.run_protocol(executor.clone(), stop, protocol);
+                executor.spawn(serving).await
+            }))
+        });
+        Self {
+            address: address.recv().expect("the server listens"),
+            running: Some(running),
+            thread: Some(thread),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells it to stop; it says goodbye to everybody meanwhile.
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Waits until it has ended well.
+    ///
+    /// # Panics
+    /// When it ended with an error.
+    pub fn wait(mut self) {
+        self.join().expect("the server ends without an error");
+    }
+
+    fn join(&mut self) -> Result<(), ServerError> {
+        self.stop();
+        let thread = self.thread.take();
+        thread.map_or(Ok(()), |thread| {
+            thread.join().expect("the server does not panic")
+        })
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // A test that fails leaves clients behind that would keep the server for seconds.
+        if !thread::panicking() {
+            let ended = self.join();
+            ended.expect("the server ends without an error");
+        }
+    }
+}
