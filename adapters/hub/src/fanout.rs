@@ -25,9 +25,11 @@ pub(crate) enum Worth {
 }
 
 pub(crate) struct Fanout {
+    now: Timestamp,
     outbox_bytes: usize,
     outbox_total_bytes: u64,
     close_grace_ms: u64,
+    stall_ms: u64,
     lines: FxHashMap<ConnId, Line>,
     /// Lines to be looked at before the turn ends.
     touched: Vec<ConnId>,
@@ -48,8 +50,8 @@ struct Line {
     hold: Hold,
     /// Until when a line that takes no more frames may take to write its last ones.
     closing: Option<Timestamp>,
-    /// Whether the outlet said that it will call the waker.
-    blocked: bool,
+    /// Since when the outlet takes nothing; it said that it will call the waker.
+    blocked: Option<Timestamp>,
     touched: bool,
     waker: Option<Arc<LineWaker>>,
 }
@@ -83,9 +85,11 @@ impl Wake for LineWaker {
 impl Fanout {
     pub(crate) fn new(limits: &Limits, internal: Sender<Internal>) -> Self {
         Self {
+            now: Timestamp::default(),
             outbox_bytes: limits.outbox_bytes as usize,
             outbox_total_bytes: limits.outbox_total_bytes,
             close_grace_ms: limits.close_grace_ms.into(),
+            stall_ms: u64::from(limits.ping_interval_ms) + u64::from(limits.pong_timeout_ms),
             lines: FxHashMap::default(),
             touched: Vec::new(),
             lost: Vec::new(),
@@ -108,11 +112,16 @@ impl Fanout {
             signals,
             hold: Hold::Free,
             closing: None,
-            blocked: false,
+            blocked: None,
             touched: false,
             waker: None,
         };
         self.lines.insert(conn, line);
+    }
+
+    /// A turn begins.
+    pub(crate) const fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -120,7 +129,7 @@ impl Fanout {
     }
 
     /// Queues a frame behind all earlier ones.
-    pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth, now: Timestamp) {
+    pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth) {
         let Some(line) = self.lines.get_mut(&conn) else {
             return;
         };
@@ -132,7 +141,7 @@ impl Fanout {
             return;
         }
         if waiting > self.outbox_bytes {
-            return self.send_overflowing(conn, frame, now);
+            return self.send_overflowing(conn, frame);
         }
         line.outbox.push(frame.clone());
         if !line.touched {
@@ -143,7 +152,7 @@ impl Fanout {
         if self.total_bytes > self.outbox_total_bytes {
             self.flush();
             if self.total_bytes > self.outbox_total_bytes {
-                self.cut_worst(now);
+                self.cut_worst();
             }
         }
     }
@@ -151,20 +160,20 @@ impl Fanout {
     /// What one turn has for a connection can be more than a queue holds, and is nobody's fault who
     /// reads: it is written before anybody is cut.
     #[cold]
-    fn send_overflowing(&mut self, conn: ConnId, frame: &Frame, now: Timestamp) {
+    fn send_overflowing(&mut self, conn: ConnId, frame: &Frame) {
         self.flush_line(conn);
         let Some(line) = self.lines.get(&conn) else {
             return;
         };
         if line.outbox.bytes() + frame.len() > self.outbox_bytes {
-            self.cut(conn, now);
+            self.cut(conn);
         } else {
-            self.send(conn, frame, Worth::Kept, now);
+            self.send(conn, frame, Worth::Kept);
         }
     }
 
     /// Queues the close frame behind everything else and takes no more.
-    pub(crate) fn close(&mut self, conn: ConnId, reason: Option<CloseReason>, now: Timestamp) {
+    pub(crate) fn close(&mut self, conn: ConnId, reason: Option<CloseReason>) {
         let Some(line) = self
             .lines
             .get_mut(&conn)
@@ -172,7 +181,7 @@ impl Fanout {
         else {
             return;
         };
-        line.closing = Some(now.plus_ms(self.close_grace_ms));
+        line.closing = Some(self.now.plus_ms(self.close_grace_ms));
         if let Some(reason) = reason {
             let frame = close_frame(reason);
             self.total_bytes += frame.len() as u64;
@@ -183,12 +192,7 @@ impl Fanout {
     }
 
     /// Closes everybody, the one to blame as an internal error.
-    pub(crate) fn close_all(
-        &mut self,
-        reason: CloseReason,
-        to_blame: Option<ConnId>,
-        now: Timestamp,
-    ) {
+    pub(crate) fn close_all(&mut self, reason: CloseReason, to_blame: Option<ConnId>) {
         let mut conns: Vec<ConnId> = self.lines.keys().copied().collect();
         conns.sort_unstable();
         for conn in conns {
@@ -197,7 +201,7 @@ impl Fanout {
             } else {
                 reason
             };
-            self.close(conn, Some(own), now);
+            self.close(conn, Some(own));
         }
     }
 
@@ -213,7 +217,7 @@ impl Fanout {
 
     /// A connection that does not read: what it was to get is dropped, but for a frame that is
     /// half written, and it is told why. It recovers with `since`.
-    fn cut(&mut self, conn: ConnId, now: Timestamp) {
+    fn cut(&mut self, conn: ConnId) {
         let Some(line) = self.lines.get_mut(&conn) else {
             return;
         };
@@ -222,12 +226,12 @@ impl Fanout {
         line.outbox.drop_unwritten();
         self.total_bytes += line.outbox.bytes() as u64;
         self.lost.push((conn, Cause::Slow));
-        self.close(conn, Some(CloseReason::Slow), now);
+        self.close(conn, Some(CloseReason::Slow));
     }
 
     /// Makes room at the cost of whoever holds the most. One that is closing does not wait for its
     /// grace to end: it must not be what others are cut for.
-    fn cut_worst(&mut self, now: Timestamp) {
+    fn cut_worst(&mut self) {
         let by_bytes = |(conn, line): &(&ConnId, &Line)| (line.outbox.bytes(), **conn);
         let Some((&conn, line)) = self.lines.iter().max_by_key(by_bytes) else {
             return;
@@ -236,7 +240,7 @@ impl Fanout {
             debug!(%conn, "gave up on its last frames: all queues are too long");
             self.remove(conn, |outlet| outlet.abort());
         } else {
-            self.cut(conn, now);
+            self.cut(conn);
         }
     }
 
@@ -270,7 +274,7 @@ impl Fanout {
     /// An outlet may take more.
     pub(crate) fn writable(&mut self, conn: ConnId) {
         if let Some(line) = self.lines.get_mut(&conn) {
-            line.blocked = false;
+            line.blocked = None;
             self.touch(conn);
         }
     }
@@ -293,20 +297,31 @@ impl Fanout {
         std::mem::take(&mut self.lost)
     }
 
-    /// Gives up the lines that were given long enough.
-    pub(crate) fn expire(&mut self, now: Timestamp) {
+    /// Gives up the lines that were given long enough to take their last frames, and cuts those
+    /// whose outlet took nothing for as long as a missed pong takes to be noticed: while a
+    /// connection is held back nobody else looks whether its peer lives.
+    pub(crate) fn expire(&mut self) {
+        let (now, stall_ms) = (self.now, self.stall_ms);
         let late = |line: &Line| line.closing.is_some_and(|deadline| deadline <= now);
-        let mut expired: Vec<ConnId> = self
-            .lines
-            .iter()
-            .filter(|(_, line)| late(line))
-            .map(|(&conn, _)| conn)
-            .collect();
-        expired.sort_unstable();
-        for conn in expired {
+        let stalled = |line: &Line| {
+            let stalls = |since| now.ms_since(since) >= stall_ms;
+            line.closing.is_none() && line.blocked.is_some_and(stalls)
+        };
+        for conn in self.lines_that(late) {
             debug!(%conn, "gave up on its last frames");
             self.remove(conn, |outlet| outlet.abort());
         }
+        for conn in self.lines_that(stalled) {
+            self.cut(conn);
+        }
+    }
+
+    /// In the order of their ids.
+    fn lines_that(&self, is: impl Fn(&Line) -> bool) -> Vec<ConnId> {
+        let found = self.lines.iter().filter(|(_, line)| is(line));
+        let mut conns: Vec<ConnId> = found.map(|(&conn, _)| conn).collect();
+        conns.sort_unstable();
+        conns
     }
 
     fn touch(&mut self, conn: ConnId) {
@@ -323,7 +338,7 @@ impl Fanout {
             return;
         };
         line.touched = false;
-        if !line.blocked && line.outbox.bytes() > 0 {
+        if line.blocked.is_none() && line.outbox.bytes() > 0 {
             let before = line.outbox.bytes();
             let waker = line.waker(conn, &self.internal);
             self.writing = Some(conn);
@@ -334,7 +349,7 @@ impl Fanout {
             self.total_bytes -= (before - line.outbox.bytes()) as u64;
             match written {
                 Poll::Ready(Ok(())) => {}
-                Poll::Pending => line.blocked = true,
+                Poll::Pending => line.blocked = Some(self.now),
                 Poll::Ready(Err(error)) => {
                     debug!(%conn, %error, "cannot write");
                     if line.closing.is_none() {

@@ -202,6 +202,7 @@ impl Hub {
     /// Takes everything that is ready, up to a full batch, and does what follows from it.
     fn turn(&mut self, first: Incoming) {
         self.now = (self.config.clock)();
+        self.fanout.set_time(self.now);
         self.take(first);
         while !self.building.is_full() {
             if let Ok(internal) = self.internal.try_recv() {
@@ -366,13 +367,12 @@ impl Hub {
 
     /// everything in `batch` that had to be stored is stored.
     fn carry_out(&mut self, batch: Batch) {
-        let now = self.now;
         for step in batch.steps() {
             match step {
                 Step::Effect(Effect::Append { .. }) => {}
                 Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
                 Step::Effect(Effect::Close { conn, reason }) => {
-                    self.fanout.close(conn, Some(reason), now);
+                    self.fanout.close(conn, Some(reason));
                 }
                 Step::Effect(Effect::LoadRoom { room, load }) => {
                     let tail_entries = self.config.limits.tail_entries;
@@ -384,12 +384,12 @@ impl Hub {
                 }
                 Step::Effect(Effect::FetchPage(fetch)) => self.ask(Question::Page(fetch)),
                 Step::Effect(Effect::ReleaseRoom { room }) => {
-                    self.ask(Question::Release { room, at: now });
+                    self.ask(Question::Release { room, at: self.now });
                 }
                 Step::Local(Local::Control(conn, frame)) => {
-                    self.fanout.send(conn, &frame, Worth::Kept, now);
+                    self.fanout.send(conn, &frame, Worth::Kept);
                 }
-                Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason, now),
+                Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason),
                 Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
             }
         }
@@ -413,10 +413,10 @@ impl Hub {
             | ServerMessage::Error(_) => Worth::Kept,
         };
         match to {
-            Recipients::One(conn) => self.fanout.send(*conn, &frame, worth, self.now),
+            Recipients::One(conn) => self.fanout.send(*conn, &frame, worth),
             Recipients::Room { members, except } => {
                 for &conn in members.iter().filter(|&&conn| Some(conn) != *except) {
-                    self.fanout.send(conn, &frame, worth, self.now);
+                    self.fanout.send(conn, &frame, worth);
                 }
             }
         }
@@ -511,7 +511,7 @@ impl Hub {
     }
 
     fn tick(&mut self) {
-        self.fanout.expire(self.now);
+        self.fanout.expire();
         if let StoreState::Failed { reopen_at, wait_ms } = self.store_state
             && reopen_at <= self.now
         {
@@ -579,8 +579,7 @@ impl Hub {
         self.follow_up.clear();
         self.fetching.clear();
         self.fanout.take_lost();
-        self.fanout
-            .close_all(CloseReason::Restart, to_blame, self.now);
+        self.fanout.close_all(CloseReason::Restart, to_blame);
         if self.shutting_down {
             self.follow_up.push_back(Input::Shutdown);
         }

@@ -1,8 +1,11 @@
 //! Who may still come in: how many WebSocket connections there are, and of which address.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use smol::channel::{Receiver, Sender};
 
 /// Counts connections against their limits; 0 is no limit.
 #[derive(Debug)]
@@ -10,12 +13,16 @@ pub(crate) struct Admission {
     most: usize,
     most_per_address: usize,
     taken: Mutex<Taken>,
+    /// Closed when nobody is there and nobody may come.
+    gone: Receiver<Infallible>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Taken {
     all: usize,
     by_address: BTreeMap<IpAddr, usize>,
+    /// A clone is with everybody who is there; none once nobody may come.
+    present: Option<Sender<Infallible>>,
 }
 
 /// Why a connection may not come in.
@@ -32,20 +39,31 @@ pub(crate) enum Full {
 pub(crate) struct Permit {
     admission: Arc<Admission>,
     address: IpAddr,
+    _present: Sender<Infallible>,
 }
 
 impl Admission {
     pub(crate) fn new(most: u32, most_per_address: u32) -> Arc<Self> {
         let (most, most_per_address) = (most as usize, most_per_address as usize);
+        let (present, gone) = smol::channel::bounded(1);
+        let taken = Taken {
+            all: 0,
+            by_address: BTreeMap::new(),
+            present: Some(present),
+        };
         Arc::new(Self {
             most,
             most_per_address,
-            taken: Mutex::default(),
+            taken: Mutex::new(taken),
+            gone,
         })
     }
 
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken();
+        let Some(present) = taken.present.clone() else {
+            return Err(Full::Server);
+        };
         let of_address = taken.by_address.get(&address).copied().unwrap_or_default();
         if self.most > 0 && taken.all >= self.most {
             return Err(Full::Server);
@@ -58,17 +76,25 @@ impl Admission {
         Ok(Permit {
             admission: self.clone(),
             address,
+            _present: present,
         })
+    }
+
+    /// Lets nobody in any more, and waits until everybody is gone.
+    pub(crate) async fn close(&self) {
+        self.taken().present = None;
+        // Nothing is ever sent: it ends with the last sender.
+        while self.gone.recv().await.is_ok() {}
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = self
-            .admission
-            .taken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.admission.taken();
         taken.all -= 1;
         if let Some(count) = taken.by_address.get_mut(&self.address) {
             *count -= 1;
@@ -81,6 +107,8 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -103,7 +131,18 @@ mod tests {
         let admission = Admission::new(0, 0);
         let permits: Vec<Permit> = (0..100).map(|_| admission.admit(HERE).unwrap()).collect();
         drop(permits);
-        let taken = admission.taken.lock().unwrap();
+        let taken = admission.taken();
         assert_eq!((taken.all, taken.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn closing_waits_for_everybody_and_lets_nobody_in() {
+        let admission = Admission::new(0, 0);
+        let permit = admission.admit(HERE).unwrap();
+        let mut closing = Box::pin(admission.close());
+        assert_eq!(block_on(poll_once(&mut closing)), None);
+        assert_eq!(admission.admit(THERE).unwrap_err(), Full::Server);
+        drop(permit);
+        assert_eq!(block_on(poll_once(&mut closing)), Some(()));
     }
 }

@@ -142,6 +142,7 @@ impl Server {
             on_crash: Box::new(move |report| keep(&report, &crash_dir)),
         };
         let (hub, handle) = Hub::new(config, store);
+        let admission = Admission::new(limits.connections, limits.connections_per_address);
         let hub = executor.spawn(hub.run());
         let ticking = executor.spawn(tick(handle.clone()));
         let accepting = executor.spawn(accept(
@@ -149,7 +150,7 @@ impl Server {
             executor.clone(),
             handle.clone(),
             Accepting {
-                admission: Admission::new(limits.connections, limits.connections_per_address),
+                admission: admission.clone(),
                 handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
                 limits: limits.clone(),
                 protocol,
@@ -167,7 +168,10 @@ impl Server {
         accepting.cancel().await;
         let goodbye = async {
             handle.shutdown().await;
-            hub.await.map_err(ServerError::Hub)
+            hub.await.map_err(ServerError::Hub)?;
+            // What was written last is lost if the process ends before the peer closed.
+            admission.close().await;
+            Ok(())
         };
         let late = async {
             Timer::after(SHUTDOWN).await;

@@ -92,6 +92,26 @@ fn a_2_a_cut_connection_that_still_does_not_read_is_aborted_after_the_grace() {
 }
 
 #[test]
+fn a_2_a_connection_that_takes_nothing_for_long_is_cut() {
+    let mut hub = DrivenHub::in_memory(&limits());
+    let mut alice = hub.join("alice", "r");
+    let bob = hub.join("bob", "r");
+    let _ = alice.read();
+    bob.socket.block();
+    alice.say("r", "one");
+    hub.settle();
+    let _ = alice.read();
+    // As long as a peer may be silent: a ping interval and the time for its pong.
+    hub.wait(34_999);
+    assert_eq!(alice.read(), [""; 0]);
+    hub.wait(1);
+    assert_eq!(alice.read(), ["user_left r bob slow"]);
+    // One that is merely quiet has nothing to take.
+    hub.wait(3_600_000);
+    assert_eq!(alice.socket.last_word(), None);
+}
+
+#[test]
 fn a_2_what_a_cut_connection_got_is_a_prefix() {
     for taken in [0, 1, 5000, 20_000, 30_000] {
         let mut hub = DrivenHub::in_memory(&limits());
