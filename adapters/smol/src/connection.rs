@@ -13,10 +13,10 @@ use parlor_core::session::Due;
 use parlor_core::{CloseReason, ResumeToken, Timestamp};
 use parlor_hub::{Connection, Frame, Handle, Opcode, frame};
 use smol::Timer;
-use smol::net::TcpStream;
 use tracing::{error, info, trace};
 
 use crate::outlet::TcpOutlet;
+use crate::socket::Socket;
 use crate::websocket::{Incoming, WebSocket};
 
 /// After this many messages in a row a reader lets the others go on. Fewer would take a burst
@@ -85,7 +85,7 @@ impl ConnectionClock {
 
 /// Runs a connection to its end.
 pub(crate) async fn run(
-    stream: TcpStream,
+    stream: Socket,
     read: Vec<u8>,
     most_bytes: usize,
     hub: &Handle,
@@ -182,7 +182,7 @@ enum Woken {
 
 /// Reads and discards: a socket that is closed with bytes unread resets the connection, and what
 /// was written last would be lost.
-async fn linger(mut stream: TcpStream, connection: &Connection) {
+async fn linger(mut stream: Socket, connection: &Connection) {
     let patience = async {
         connection.finished().await;
         Timer::after(LINGER).await;

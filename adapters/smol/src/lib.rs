@@ -10,6 +10,11 @@ mod connection;
 mod http;
 mod outlet;
 mod server;
+#[cfg(all(target_os = "linux", not(parlor_portable)))]
+mod socket;
+#[cfg(any(not(target_os = "linux"), parlor_portable))]
+#[path = "socket_portable.rs"]
+mod socket;
 mod websocket;
 
 pub use chat::Chat;

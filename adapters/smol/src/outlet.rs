@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 
 use futures_lite::AsyncWrite;
 use parlor_hub::Outlet;
-use smol::net::TcpStream;
 
-pub(crate) struct TcpOutlet(pub(crate) TcpStream);
+use crate::socket::Socket;
+
+pub(crate) struct TcpOutlet(pub(crate) Socket);
 
 impl Outlet for TcpOutlet {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

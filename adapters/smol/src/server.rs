@@ -21,6 +21,7 @@ use crate::admission::Admission;
 use crate::chat::Chat;
 use crate::connection::{self, ConnectionClock, Protocol};
 use crate::http;
+use crate::socket::Sockets;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
 /// Beyond it new ones wait in the kernel's queue until a handshake ends or its time is up.
@@ -48,6 +49,8 @@ pub enum ServerError {
     Listen(SocketAddr, io::Error),
     /// The system gives no random numbers.
     Random(getrandom::Error),
+    /// The system does not tell when sockets are ready.
+    Sockets(io::Error),
     /// The hub gave up.
     Hub(HubError),
 }
@@ -62,6 +65,7 @@ impl fmt::Display for ServerError {
                 )
             }
             Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
+            Self::Sockets(error) => write!(f, "cannot watch sockets: {error}"),
             Self::Hub(error) => write!(f, "{error}"),
         }
     }
@@ -70,7 +74,7 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) => Some(error),
+            Self::Listen(_, error) | Self::Sockets(error) => Some(error),
             Self::Random(error) => Some(error),
             Self::Hub(error) => Some(error),
         }
@@ -142,6 +146,8 @@ impl Server {
             on_crash: Box::new(move |report| keep(&report, &crash_dir)),
         };
         let (hub, handle) = Hub::new(config, store);
+        let sockets = Sockets::new().map_err(ServerError::Sockets)?;
+        let mut watching = executor.spawn(sockets.clone().watch());
         let admission = Admission::new(limits.connections, limits.connections_per_address);
         let hub = executor.spawn(hub.run());
         let ticking = executor.spawn(tick(handle.clone()));
@@ -151,6 +157,7 @@ impl Server {
             handle.clone(),
             Accepting {
                 admission: admission.clone(),
+                sockets,
                 handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
                 limits: limits.clone(),
                 protocol,
@@ -161,8 +168,10 @@ impl Server {
             stop.await;
             None
         };
-        if let Some(ended) = stopped.or(async { Some((&mut hub).await) }).await {
-            return ended.map_err(ServerError::Hub);
+        let hub_ended = async { Some((&mut hub).await.map_err(ServerError::Hub)) };
+        let blind = async { Some(Err(ServerError::Sockets((&mut watching).await))) };
+        if let Some(ended) = stopped.or(hub_ended).or(blind).await {
+            return ended;
         }
         info!("shutting down");
         accepting.cancel().await;
@@ -180,12 +189,14 @@ impl Server {
         };
         let ended = goodbye.or(late).await;
         ticking.cancel().await;
+        watching.cancel().await;
         ended
     }
 }
 
 /// What every accepted connection needs.
 struct Accepting<F> {
+    sockets: Arc<Sockets>,
     admission: Arc<Admission>,
     handshakes: Arc<Semaphore>,
     limits: Limits,
@@ -230,6 +241,10 @@ async fn accept<P: Protocol, F>(
             }) = served
             else {
                 return;
+            };
+            let stream = match shared.sockets.adopt(stream) {
+                Ok(stream) => stream,
+                Err(error) => return warn!(%address, %error, "cannot watch the socket"),
             };
             let now = Clock::system()();
             let protocol = (shared.protocol)(now);

@@ -10,10 +10,11 @@ use std::task::{Context, Poll, ready};
 use async_tungstenite::WebSocketStream;
 use futures_lite::{AsyncRead, AsyncWrite, Stream};
 use parlor_core::CloseReason;
-use smol::net::TcpStream;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes};
+
+use crate::socket::Socket;
 
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
@@ -55,7 +56,7 @@ pub(crate) struct WebSocket {
 
 impl WebSocket {
     /// Takes over a stream behind its handshake, with what was `read` of it already.
-    pub(crate) async fn new(stream: TcpStream, read: Vec<u8>, most_bytes: usize) -> Self {
+    pub(crate) async fn new(stream: Socket, read: Vec<u8>, most_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
@@ -124,7 +125,7 @@ fn fault(error: &Error) -> Option<CloseReason> {
 
 /// A socket to read from, and a buffer to write to.
 struct Collecting {
-    stream: TcpStream,
+    stream: Socket,
     /// Bytes that may still be read in this turn.
     turn: usize,
     written: Vec<u8>,
@@ -175,6 +176,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::socket::Sockets;
 
     #[test]
     fn endless_fragments_leave_others_their_turn() {
@@ -189,7 +191,8 @@ mod tests {
         let mut waiting = vec![0; TURN_BYTES + 1];
         while accepted.peek(&mut waiting).unwrap() < waiting.len() {}
 
-        let stream = TcpStream::try_from(accepted).unwrap();
+        let stream = smol::net::TcpStream::try_from(accepted).unwrap();
+        let stream = Sockets::new().unwrap().adopt(stream).unwrap();
         let mut socket = block_on(WebSocket::new(stream, Vec::new(), 1 << 20));
         let read = block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))));
         assert!(read.is_none(), "there is no message in it");
