@@ -14,6 +14,9 @@ const MOST_EVENTS: usize = 1024;
 /// Bytes of effects in one batch, for the time when texts and histories are long.
 const MOST_BYTES: usize = 16 << 20;
 
+/// Effects whose memory is kept from batch to batch.
+const KEPT_EFFECTS: usize = 4 * MOST_EVENTS;
+
 /// Work of the hub's own, in its place among the effects.
 pub(crate) enum Local {
     /// Queue a control frame.
@@ -68,13 +71,12 @@ impl Batch {
         self.effects.iter().filter_map(Append::of).collect()
     }
 
-    pub(crate) fn steps(self) -> impl Iterator<Item = Step> {
+    /// Takes everything out of it, in order; its memory serves the next one.
+    pub(crate) fn steps(&mut self) -> impl Iterator<Item = Step> {
         let Self {
-            effects,
-            mut locals,
-            ..
+            effects, locals, ..
         } = self;
-        let mut effects = effects.into_iter().enumerate().peekable();
+        let mut effects = effects.drain(..).enumerate().peekable();
         std::iter::from_fn(move || {
             let next = effects.peek().map_or(usize::MAX, |(index, _)| *index);
             if locals.front().is_some_and(|(before, _)| *before <= next) {
@@ -82,6 +84,15 @@ impl Batch {
             }
             effects.next().map(|(_, effect)| Step::Effect(effect))
         })
+    }
+
+    /// Forgets what it counted; it holds nothing any more.
+    pub(crate) fn clear(&mut self) {
+        self.effects.clear();
+        self.locals.clear();
+        (self.events, self.weighed, self.bytes) = (0, 0, 0);
+        // What one large batch took is not kept for ever.
+        self.effects.shrink_to(KEPT_EFFECTS);
     }
 }
 

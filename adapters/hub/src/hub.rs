@@ -93,6 +93,8 @@ pub struct Hub {
     ticked_at: Timestamp,
     /// What the events taken so far leave to be done.
     building: Batch,
+    /// The memory of the next one.
+    spare: Batch,
     /// What waits for its appends to be stored.
     committing: Option<Batch>,
     /// Inputs of the hub's own making.
@@ -163,6 +165,7 @@ impl Hub {
             waited_ms: 0,
             ticked_at: now,
             building: Batch::default(),
+            spare: Batch::default(),
             committing: None,
             follow_up: VecDeque::new(),
             fetching: BTreeSet::new(),
@@ -348,13 +351,14 @@ impl Hub {
     fn submit(&mut self) -> bool {
         if self.building.is_empty() {
             // Events without an effect do not fill a batch.
-            self.building = Batch::default();
+            self.building.clear();
             return false;
         }
         if self.committing.is_some() {
             return false;
         }
-        let batch = std::mem::take(&mut self.building);
+        let spare = std::mem::take(&mut self.spare);
+        let batch = std::mem::replace(&mut self.building, spare);
         let appends = batch.appends();
         if appends.is_empty() {
             self.carry_out(batch);
@@ -366,7 +370,7 @@ impl Hub {
     }
 
     /// everything in `batch` that had to be stored is stored.
-    fn carry_out(&mut self, batch: Batch) {
+    fn carry_out(&mut self, mut batch: Batch) {
         for step in batch.steps() {
             match step {
                 Step::Effect(Effect::Append { .. }) => {}
@@ -393,6 +397,8 @@ impl Hub {
                 Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
             }
         }
+        batch.clear();
+        self.spare = batch;
     }
 
     /// Encodes a message once, whoever it is for.
