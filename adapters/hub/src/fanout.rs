@@ -340,11 +340,17 @@ impl Fanout {
         line.touched = false;
         if line.blocked.is_none() && line.outbox.bytes() > 0 {
             let before = line.outbox.bytes();
-            let waker = line.waker(conn, &self.internal);
             self.writing = Some(conn);
+            // Most outlets take everything, and need no waker of their own for that.
+            let mut cx = Context::from_waker(Waker::noop());
             let outlet = &mut *line.outlet;
-            let mut cx = Context::from_waker(&waker);
-            let written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+            let mut written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+            if written.is_pending() {
+                let waker = line.waker(conn, &self.internal);
+                let outlet = &mut *line.outlet;
+                let mut cx = Context::from_waker(&waker);
+                written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+            }
             self.writing = None;
             self.total_bytes -= (before - line.outbox.bytes()) as u64;
             match written {
@@ -379,7 +385,7 @@ impl Fanout {
 }
 
 impl Line {
-    /// The waker of this line, armed again. Most lines never block, but the outlet decides.
+    /// The waker of this line, armed again.
     fn waker(&mut self, conn: ConnId, internal: &Sender<Internal>) -> Waker {
         let waker = self.waker.get_or_insert_with(|| {
             Arc::new(LineWaker {

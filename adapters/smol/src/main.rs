@@ -17,6 +17,10 @@ use tracing::warn;
 
 use crate::cli::Cli;
 
+/// Every message is a handful of short-lived allocations, and a few that live for long.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What `parlor` returns when it cannot go on.
 const FAILED: u8 = 1;
 
