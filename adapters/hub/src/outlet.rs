@@ -14,7 +14,8 @@ use crate::frame::Frame;
 /// to a task of its own.
 pub trait Outlet: Send {
     /// Takes as many of `bytes` as it can without waiting. When it can take none it arranges that
-    /// the waker of `cx` is called once it can.
+    /// the waker of `cx` is called once it can. It is then asked once more at once: the first time
+    /// it is asked with a waker that does nothing.
     ///
     /// # Errors
     /// When the connection is broken; the outlet is not used again.
