@@ -72,8 +72,9 @@ fn request(frame: &Frame<'_>) -> Result<Decoded, ErrorCode> {
                 .optional(ErrorCode::InvalidField)?
                 .map(|text| Token::new(text));
             let resume_token = frame.resume_token.optional(ErrorCode::InvalidField)?;
-            // A token that nobody can have been given is an unknown one, and ignored like it.
-            let resume_token = resume_token.and_then(|text| ResumeToken::parse(text));
+            // One that cannot have been given to anybody is like any other unknown one.
+            let resume_token =
+                resume_token.map(|text| ResumeToken::parse(text).unwrap_or(ResumeToken::UNKNOWN));
             RequestKind::Hello {
                 protocol,
                 resume_token,
@@ -568,7 +569,7 @@ mod tests {
             ),
             (
                 r#"{"type":"hello","protocol":1,"resumeToken":"0ABC"}"#,
-                "hello 1",
+                "hello 1 resume=token",
             ),
             (
                 r#"{"type":"hello","protocol":1,"token":null,"resumeToken":null}"#,

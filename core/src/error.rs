@@ -102,7 +102,7 @@ macro_rules! close_reasons {
 }
 
 close_reasons! {
-    Normal = 1000, "", "Answers a close of the client.";
+    Normal = 1000, "", "Answers a close of the client, whose own code an adapter may send back instead.";
     GoingAway = 1001, "server is going away", "The server shuts down.";
     ProtocolError = 1002, "protocol error", "A frame broke RFC 6455: unmasked, reserved bits, unknown opcode.";
     UnsupportedData = 1003, "send text frames", "A binary frame.";

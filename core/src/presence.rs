@@ -68,6 +68,11 @@ impl Connection {
             .is_none_or(|patterns| patterns.iter().any(|p| p.covers(room)))
     }
 
+    /// Whether there are rooms that it may not enter.
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.allowed.is_some()
+    }
+
     pub(crate) fn is_in(&self, room: &RoomId) -> bool {
         self.rooms.contains(room)
     }

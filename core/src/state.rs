@@ -5,6 +5,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -789,14 +790,21 @@ impl State {
         let Some(connection) = self.presence.connection(conn) else {
             return;
         };
-        let visible = || self.logs.keys().filter(|room| connection.may_enter(room));
+        let visible = |room: &&RoomId| connection.may_enter(room);
+        let room_count = if connection.is_limited() {
+            self.logs.keys().filter(visible).count()
+        } else {
+            self.logs.len()
+        };
         let mut list = RoomList {
             rooms: Vec::new(),
-            room_count: count(visible().count()),
+            room_count: count(room_count),
             reference,
         };
         let mut budget = self.budget_behind(&ServerMessage::RoomList(list.clone()));
-        let behind = visible().skip_while(|&room| after.is_some_and(|after| room <= after));
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = self.logs.range::<RoomId, _>((start, Bound::Unbounded));
+        let behind = behind.map(|(room, _)| room).filter(visible);
         for id in behind.take(self.limits.listed_rooms as usize) {
             let bytes = escaped_bytes(id.as_str()) + r#"{"id":"","userCount":4294967295},"#.len();
             let Some(rest) = budget.checked_sub(bytes) else {

@@ -80,6 +80,9 @@ impl ResumeToken {
         Self(bits)
     }
 
+    /// A token that nobody was given: random bits are not all zero.
+    pub const UNKNOWN: Self = Self(0);
+
     /// From what a client sent: 32 hexadecimal digits in lower case, or none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -1,4 +1,5 @@
-//! Who may still come in: how many WebSocket connections there are, and of which address.
+//! Who may still come in: how many there are, and of which address. One counts WebSocket
+//! connections, another the handshakes before them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

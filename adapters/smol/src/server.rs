@@ -8,10 +8,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::{FutureExt, StreamExt};
+use futures_lite::{FutureExt, StreamExt, future};
 use parlor_core::{Epoch, Limits, Timestamp};
 use parlor_hub::{Clock, CrashReport, Handle, Hub, HubConfig, HubError, MemoryStore};
-use smol::lock::Semaphore;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::SockRef;
@@ -24,8 +23,13 @@ use crate::http;
 use crate::socket::Sockets;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
-/// Beyond it new ones wait in the kernel's queue until a handshake ends or its time is up.
-const HANDSHAKES: usize = 4096;
+/// Beyond it new ones are dropped.
+const HANDSHAKES: u32 = 4096;
+/// As many of them may come from one address: more than a proxy or a test that connects a thousand
+/// clients at once needs, and too few to lock everybody else out.
+const HANDSHAKES_PER_ADDRESS: u32 = 1024;
+/// After this many connections accepted in a row their handshakes have their turn.
+const ACCEPTED_IN_A_ROW: u32 = 64;
 /// From the signal to the end of the process.
 const SHUTDOWN: Duration = Duration::from_millis(4500);
 /// After a failure to accept, which is mostly a lack of file descriptors.
@@ -158,7 +162,7 @@ impl Server {
             Accepting {
                 admission: admission.clone(),
                 sockets,
-                handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+                handshakes: Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS),
                 limits: limits.clone(),
                 protocol,
             },
@@ -198,7 +202,7 @@ impl Server {
 struct Accepting<F> {
     sockets: Arc<Sockets>,
     admission: Arc<Admission>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Arc<Admission>,
     limits: Limits,
     protocol: F,
 }
@@ -212,8 +216,12 @@ async fn accept<P: Protocol, F>(
     F: Fn(Timestamp) -> P + Send + Sync + 'static,
 {
     let shared = Arc::new(shared);
+    let mut in_a_row: u32 = 0;
     loop {
-        let handshake = shared.handshakes.acquire_arc().await;
+        in_a_row = in_a_row.wrapping_add(1);
+        if in_a_row.is_multiple_of(ACCEPTED_IN_A_ROW) {
+            future::yield_now().await;
+        }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -221,6 +229,10 @@ async fn accept<P: Protocol, F>(
                 Timer::after(ACCEPT_RETRY).await;
                 continue;
             }
+        };
+        let Ok(handshake) = shared.handshakes.admit(address.ip()) else {
+            debug!(%address, "dropped: too many handshakes");
+            continue;
         };
         if let Err(error) = prepare(&stream, &shared.limits) {
             debug!(%address, %error, "gone at once");

@@ -134,7 +134,7 @@ impl Sockets {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The epoll forgets a socket when it is closed.
+        // The epoll forgets a socket when it is closed, which takes that nobody has duplicated it.
         self.sockets.open().remove(&self.key);
     }
 }
