@@ -58,7 +58,8 @@ pub struct Limits {
     /// Frames refused in a row before the connection is closed as flooding.
     pub refusals_in_a_row: u32,
 
-    /// Bytes of one inbound message: four times the longest `message`, fully escaped.
+    /// Bytes of one inbound message: more than twice the longest `message` with every character
+    /// escaped (2000 of up to 12 bytes), so no good one is too big.
     pub frame_bytes: u32,
     /// Bytes waiting for one connection before it is cut as too slow.
     pub outbox_bytes: u32,

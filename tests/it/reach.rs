@@ -5,24 +5,10 @@ use parlor_core::ErrorCode;
 use parlor_tests::action::Action;
 use parlor_tests::observe::Reached;
 use parlor_tests::run::{Setup, run};
+use parlor_tests::script::SERVER_MESSAGES;
 
 /// Any other would do; one that is fixed cannot fail for bad luck.
 const SEED: u64 = 1;
-
-const MESSAGES: &[&str] = &[
-    "hello",
-    "joined",
-    "left",
-    "message",
-    "user_joined",
-    "user_left",
-    "typing",
-    "room_list",
-    "user_list",
-    "history",
-    "pong",
-    "error",
-];
 
 const SITUATIONS: &[&str] = &[
     "a guest has two connections",
@@ -73,7 +59,7 @@ fn everything_is_reached() {
         .filter(|&code| !reached.codes.contains(code));
     assert_eq!(codes.collect::<Vec<_>>(), Vec::<&ErrorCode>::new(), "codes");
     assert_eq!(
-        missed(MESSAGES, &reached.messages),
+        missed(&SERVER_MESSAGES, &reached.messages),
         Vec::<&str>::new(),
         "messages"
     );
