@@ -189,7 +189,7 @@ class Link {
     if (mode === 'hang') return;
     if (mode === 'refuse') this.#later('down', () => this.#end(1006));
     // Node 20 tells of a refused connection by an error alone, and stays in CONNECTING.
-    else if (mode === 'error only') this.#later('down', () => socket.emit('error'));
+    else if (mode === 'error only') this.#later('down', () => this.#end());
     else this.#later('up', () => this.#accept());
   }
 
@@ -218,7 +218,8 @@ class Link {
     if (!this.#alive) return;
     this.#alive = false;
     this.network.links = this.network.links.filter((link) => link !== this);
-    this.socket.closed(code, reason);
+    if (code === undefined) this.socket.emit('error');
+    else this.socket.closed(code, reason);
   }
 
   toServer(data) {
@@ -379,6 +380,15 @@ export class FakeServer {
     for (const conn of [...this.connections]) {
       conn.send({ type: 'error', code: 'SERVER_SHUTDOWN', message: 'Reconnect.', retryAfterMs: retryAfterMs++ });
       this.#drop(conn, 1001);
+    }
+  }
+
+  /** Takes everybody of an owner out of a room, unasked. */
+  putOut(owner, roomId, reason) {
+    for (const conn of this.connections) {
+      if (conn.owner !== owner || !conn.rooms.has(roomId)) continue;
+      this.#exit(conn, roomId, reason);
+      conn.send({ type: 'left', roomId, reason });
     }
   }
 
