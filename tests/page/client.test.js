@@ -1003,6 +1003,30 @@ holds('leaving and joining in one breath, many times, ends where the last call s
   assert.equal(world.server.room('r').members, 0);
 });
 
+for (const prelude of ['a message in flight', 'a join in flight', 'flood control', 'a connection that breaks']) {
+  holds(`leaving and joining again behind ${prelude} settles both`, async (world) => {
+    const alice = await world.member('alice');
+    const { client } = alice;
+    if (prelude === 'a message in flight') alice.send('r', 'one');
+    if (prelude === 'a join in flight') {
+      world.cut('alice');
+      while (world.heard('alice', 'join').length < 2) await world.run(1);
+    }
+    if (prelude === 'flood control') {
+      [...world.server.connections][0].send({ type: 'error', code: 'RATE_LIMITED', message: '', retryAfterMs: 5000 });
+      await world.run(20);
+    }
+    const left = client.leave('r');
+    const joined = client.join('r');
+    if (prelude === 'a connection that breaks') world.cut('alice');
+    await world.until(left, 10_000);
+    await world.until(joined, 10_000);
+    await world.run(1000);
+    assert.deepEqual(world.server.room('r').users, ['alice']);
+    await world.until(alice.send('r', 'two'));
+  });
+}
+
 holds('leaving offline needs no server, and is not forgotten', async (world) => {
   const alice = await world.member('alice', ['r', 's']);
   world.refuse();
