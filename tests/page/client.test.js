@@ -1242,6 +1242,17 @@ for (const delays of [[10, 10], [10, 11], [11, 10], [10, 40], [40, 10]]) {
   });
 }
 
+for (const remembered of [undefined, 'f'.repeat(32)]) {
+  holds(`two tabs opened at once are one guest, with ${remembered ? 'a token of yesterday' : 'nothing'} in the storage`, async (world) => {
+    const storage = new FakeStorage();
+    if (remembered) storage.setItem(`parlor ${URL_OF_SERVER} Alice`, remembered);
+    const tabs = ['one', 'two'].map((owner) => world.client(owner, { username: 'Alice', storage }));
+    await world.until(Promise.all(tabs.map(({ client }) => client.join('r'))));
+    assert.deepEqual(world.server.room('r').users, ['Alice']);
+    assert.equal(world.server.room('r').members, 2);
+  });
+}
+
 for (const storage of [
   { getItem: () => { throw new Error('denied'); }, setItem: () => { throw new Error('denied'); } },
   { getItem: () => 'rubbish', setItem: () => {} },
