@@ -349,7 +349,7 @@ export class FakeServer {
     const conn = {
       owner: outlet.owner, alive: true, guest: null, rooms: new Set(), heardAt: this.clock.now(),
       token: this.#nextToken.toString(16).padStart(32, '0'),
-      messages: new Bucket(), frames: new Bucket(), typing: new Bucket(), refusals: 0,
+      joinedAt: new Map(), messages: new Bucket(), frames: new Bucket(), typing: new Bucket(), refusals: 0,
       /** How many of the next broadcast messages get lost on their way to it. */
       drop: 0,
       send: (message) => outlet.send(JSON.stringify(message)),
@@ -453,15 +453,13 @@ export class FakeServer {
     conn.refusals = 0;
     if (request === null || typeof request !== 'object' || Array.isArray(request)) return refuse('INVALID_JSON');
     this.heard.push({ owner: conn.owner, at: this.clock.now(), conn, ...request });
-    if (scripted) {
-      return refuse(scripted.code, request, { retryAfterMs: scripted.retryAfterMs });
-    }
-    const refused = this.#answer(conn, request);
+    // A message is refused by the store or its rate only behind the look for its original.
+    const refused = scripted && request.type !== 'message' ? scripted : this.#answer(conn, request, scripted);
     if (refused) refuse(refused.code ?? refused, request, { retryAfterMs: refused.retryAfterMs });
   }
 
   /** Answers a request; or the code with which it is refused. */
-  #answer(conn, request) {
+  #answer(conn, request, scripted) {
     const { type, ref, roomId } = request;
     if (ref !== undefined && !isToken(ref)) return 'INVALID_FIELD';
     const needsRoom = ['join', 'leave', 'message', 'typing', 'list_users', 'get_history'].includes(type);
@@ -474,7 +472,7 @@ export class FakeServer {
       case 'ping': return void conn.send({ type: 'pong', time: this.clock.now(), ref });
       case 'join': return this.#join(conn, request);
       case 'leave': return member ?? (this.#exit(conn, roomId, 'left'), conn.send({ type: 'left', roomId, ref }));
-      case 'message': return this.#message(conn, request, member);
+      case 'message': return this.#message(conn, request, member, scripted);
       case 'typing':
         if (typeof request.active !== 'boolean') return 'INVALID_FIELD';
         if (conn.typing.take(this.limits.messagesPerSecond, this.limits.burst, this.clock.now()) > 0) return undefined;
@@ -533,6 +531,7 @@ export class FakeServer {
       conn.rooms.add(roomId);
     }
     const { epoch, log } = room;
+    conn.joinedAt.set(roomId, log.length);
     const missed = since?.epoch === epoch && since.seq <= log.length ? log.length - since.seq : Infinity;
     const recovered = missed <= this.tail;
     const count = recovered ? missed : Math.min(history, this.limits.historyPage, this.tail);
@@ -550,19 +549,21 @@ export class FakeServer {
     return room;
   }
 
-  #message(conn, { roomId, text, clientMsgId, ref }, member) {
+  #message(conn, { roomId, text, clientMsgId, ref }, member, scripted) {
     if (typeof text !== 'string' || text === '' || scalars(text) > this.limits.text || !text.isWellFormed()) return 'INVALID_MESSAGE';
     if (clientMsgId != null && !isToken(clientMsgId)) return 'INVALID_FIELD';
     if (member) return member;
     const room = this.#rooms.get(roomId);
     const acknowledge = (entry, duplicate) => conn.send({ ...plain(roomId, entry), clientMsgId, ref, duplicate });
-    const tail = room.log.slice(-this.tail);
-    const original = clientMsgId != null && tail.find((entry) => entry.clientMsgId === clientMsgId && keyOf(entry.from) === conn.guest.key);
-    if (original) return original.text === text ? acknowledge(original, true) : 'DUPLICATE_ID';
+    const original = clientMsgId != null && room.log.findLast((entry) => entry.clientMsgId === clientMsgId && keyOf(entry.from) === conn.guest.key);
+    if (original && original.seq > room.log.length - this.tail) return original.text === text ? acknowledge(original, true) : 'DUPLICATE_ID';
+    if (scripted) return scripted;
     const retryAfterMs = conn.messages.take(this.limits.messagesPerSecond, this.limits.burst, this.clock.now());
     if (retryAfterMs > 0) return { code: 'RATE_LIMITED', retryAfterMs };
     const entry = { seq: room.log.length + 1, from: conn.guest.name, text, timestamp: this.clock.now(), clientMsgId };
     room.log.push(entry);
+    // Whether the sender could not know that the log had moved on too far to recognise its retry.
+    entry.forgotten = Boolean(original) && original.seq > conn.joinedAt.get(roomId) - this.tail;
     const acknowledged = clientMsgId != null || ref != null;
     this.#broadcast(room, acknowledged ? conn : null, plain(roomId, entry));
     if (acknowledged) acknowledge(entry);
