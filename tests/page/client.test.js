@@ -1003,7 +1003,7 @@ holds('leaving and joining in one breath, many times, ends where the last call s
   assert.equal(world.server.room('r').members, 0);
 });
 
-for (const prelude of ['a message in flight', 'a join in flight', 'flood control', 'a connection that breaks']) {
+for (const prelude of ['a message in flight', 'a join in flight', 'flood control', 'a refusal of the leave', 'a connection that breaks']) {
   holds(`leaving and joining again behind ${prelude} settles both`, async (world) => {
     const alice = await world.member('alice');
     const { client } = alice;
@@ -1016,6 +1016,9 @@ for (const prelude of ['a message in flight', 'a join in flight', 'flood control
       [...world.server.connections][0].send({ type: 'error', code: 'RATE_LIMITED', message: '', retryAfterMs: 5000 });
       await world.run(20);
     }
+    let refused = 0;
+    world.server.intercept = (request) =>
+      prelude === 'a refusal of the leave' && request.type === 'leave' && refused++ < 1 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare: true } : undefined;
     const left = client.leave('r');
     const joined = client.join('r');
     if (prelude === 'a connection that breaks') world.cut('alice');

@@ -9,7 +9,7 @@ import test from 'node:test';
 import { generator, seedOf } from './fake.js';
 import { FakeStorage, World } from './world.js';
 
-const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 3000);
+const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 2000);
 const CLOSE_CODES = [1000, 1001, 1006, 1012, 4000, 4001, 4002];
 /** The only ways in which a message may come to nothing here. */
 const REJECTIONS = ['LEFT', 'CLOSED', 'OUTCOME_UNKNOWN', 'QUEUE_FULL', 'NOT_IN_ROOM'];
@@ -89,6 +89,13 @@ class Round {
     this.#ask(watch.client.join(room, { history }), ['LEFT', 'CLOSED', 'ALREADY_IN_ROOM']);
   }
 
+  /** Joins the room it is not in, or leaves the one it is in. */
+  #change(watch, room) {
+    if (!watch.wanted.has(room)) return this.#join(watch, room);
+    watch.wanted.delete(room);
+    return this.#ask(watch.client.leave(room), ['CLOSED']);
+  }
+
   #ask(promise, codes) {
     const question = { codes };
     this.#questions.push(question);
@@ -105,15 +112,14 @@ class Round {
   #act() {
     const { random } = this;
     const watch = random.pick(this.world.watches);
-    const room = random.pick(this.rooms);
+    const isElsewhere = watch.wanted.size === 0 || random.chance(0.1);
+    const room = random.pick(isElsewhere ? this.rooms : [...watch.wanted]);
     const { client } = watch;
     const said = () => this.#say(watch, room);
     const QUESTION = ['CLOSED', 'LEFT', 'NOT_IN_ROOM', 'QUEUE_FULL'];
     switch (random.below(12)) {
       case 0:
-        if (!watch.wanted.has(room)) return this.#join(watch, room);
-        watch.wanted.delete(room);
-        return this.#ask(client.leave(room), ['CLOSED']);
+        return this.#change(watch, random.pick(this.rooms));
       case 1:
         return client.typing(room, random.chance(0.8));
       case 2:
