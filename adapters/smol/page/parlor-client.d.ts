@@ -168,6 +168,7 @@ export class ParlorError extends Error {
  * @property {boolean} member Whether this client was ever in.
  * @property {boolean} resync Whether a message is missing, and the log is to be read again.
  * @property {Position | undefined} position The last message delivered.
+ * @property {Position | undefined} since Where the next stay begins.
  * @property {number | undefined} history How many messages a first join replays.
  * @property {number} replayed Up to this seq, messages were said before the join.
  * @property {string[]} users
@@ -705,6 +706,10 @@ export type Room = {
      * The last message delivered.
      */
     position: Position | undefined;
+    /**
+     * Where the next stay begins.
+     */
+    since: Position | undefined;
     /**
      * How many messages a first join replays.
      */

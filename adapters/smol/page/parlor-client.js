@@ -228,6 +228,7 @@ export function randomId() {
  * @property {boolean} member Whether this client was ever in.
  * @property {boolean} resync Whether a message is missing, and the log is to be read again.
  * @property {Position | undefined} position The last message delivered.
+ * @property {Position | undefined} since Where the next stay begins.
  * @property {number | undefined} history How many messages a first join replays.
  * @property {number} replayed Up to this seq, messages were said before the join.
  * @property {string[]} users
@@ -286,6 +287,8 @@ export class ClientCore {
   #heardAt = 0;
   /** @type {number | undefined} Until when a sign of life has to have come; none is awaited if undefined. */
   #answerBy;
+  /** Whether an answer got more time because nobody looked when it was due. */
+  #wasLate = false;
   /** No request is sent before: flood control said so. */
   #quietUntil = 0;
   /** @type {number | undefined} What a server that goes away wants clients to wait, ms. */
@@ -396,6 +399,7 @@ export class ClientCore {
       if (this.#link !== 'greeting' && this.#link !== 'ready') return;
       this.#heardAt = this.#now;
       this.#answerBy = undefined;
+      this.#wasLate = false;
       const message = parse(text);
       if (message) this.#receive(message);
     });
@@ -447,9 +451,7 @@ export class ClientCore {
         this.#rooms.set(id, newRoom(id, call, history, since));
         return;
       }
-      // One is on the way out: what follows is another stay.
-      if (room.phase === 'leaving') Object.assign(room, { member: false, position: since, history });
-      room.wanted = true;
+      if (!room.wanted) Object.assign(room, { wanted: true, since, history });
       if (room.phase === 'in') this.#resolve(call, this.#joined(room, true));
       else room.joins.push(call);
     });
@@ -551,8 +553,9 @@ export class ClientCore {
     const interval = this.#pingIntervalMs;
     if (this.#answerBy === undefined) {
       if (this.#now >= this.#heardAt + interval) this.#ping(interval);
-    } else if (this.#now >= this.#answerBy + interval) {
-      // The clock was late: this process slept, and its answers may have, too.
+    } else if (this.#now >= this.#answerBy + interval && !this.#wasLate) {
+      // The clock was late: this process slept, and the answer may wait behind this very tick.
+      this.#wasLate = true;
       this.#ping(interval);
     } else if (this.#now >= this.#answerBy) {
       this.#giveUp('no answer');
@@ -577,6 +580,7 @@ export class ClientCore {
     if (this.#link === 'ready' && this.#now - this.#readySince >= LASTED_MS) this.#attempt = 0;
     this.#link = 'off';
     this.#answerBy = undefined;
+    this.#wasLate = false;
     this.#quietUntil = 0;
     const { baseMs, capMs, random } = this.#options;
     const retryInMs =
@@ -662,7 +666,8 @@ export class ClientCore {
     const pending = room.outbox[0];
     if (!room.wanted) {
       // What is in flight is answered first, so that its sender learns what became of it.
-      if (pending) return false;
+      if (pending?.inFlight) return false;
+      this.#rejectOutbox(room, 'LEFT');
       room.phase = 'leaving';
       this.#request({ type: 'leave', room }, { type: 'leave', roomId: room.id });
       return true;
@@ -729,9 +734,15 @@ export class ClientCore {
   /** A request was refused for a while. @param {Request} request */
   #again(request) {
     if (request.type === 'join') request.room.phase = 'out';
-    else if (request.type === 'leave') request.room.phase = 'in';
+    else if (request.type === 'leave') this.#stay(request.room);
     else if (request.type === 'message') request.pending.inFlight = false;
     else if (request.type === 'question' && request.question.type !== 'ping') this.#questions.unshift(request.question);
+  }
+
+  /** One is still in, and heard nothing meanwhile. @param {Room} room */
+  #stay(room) {
+    room.phase = 'in';
+    room.resync = true;
   }
 
   // Answers and news.
@@ -840,7 +851,8 @@ export class ClientCore {
   #hasLeft(room) {
     room.phase = 'out';
     if (!room.wanted) return this.#left(room, {});
-    // It was joined again meanwhile.
+    // It was joined again meanwhile: another stay.
+    Object.assign(room, { member: false, position: room.since });
     for (const leave of room.leaves.splice(0)) this.#resolve(leave, undefined);
     this.#emit('left', { room: room.id });
   }
@@ -860,10 +872,10 @@ export class ClientCore {
     const message = room?.position && this.#message(frame, room, room.position);
     if (!room?.position || !message) return;
     const { seq } = room.position;
-    if (message.seq === seq + 1 && room.phase !== 'joining') {
+    if (message.seq === seq + 1 && room.phase === 'in') {
       room.position = { epoch: room.position.epoch, seq: message.seq };
       if (room.typing.delete(message.from)) this.#emitTyping(room);
-      if (room.phase === 'in') this.#emit('message', message);
+      this.#emit('message', message);
     } else if (message.seq > seq + 1 && room.phase === 'in') {
       room.resync = true;
     } else if (message.seq <= seq && frame.ref === undefined) {
@@ -1104,15 +1116,16 @@ export class ClientCore {
   }
 }
 
-/** @param {string} id @param {number} call @param {number | undefined} history @param {Position | undefined} position @returns {Room} */
-function newRoom(id, call, history, position) {
+/** @param {string} id @param {number} call @param {number | undefined} history @param {Position | undefined} since @returns {Room} */
+function newRoom(id, call, history, since) {
   return {
     id,
     wanted: true,
     phase: 'out',
     member: false,
     resync: false,
-    position,
+    position: since,
+    since,
     history,
     replayed: 0,
     users: [],

@@ -22,7 +22,19 @@ use hyper::{Response, StatusCode};
 /// A list kept by hand, and a test that it is the folder: rust-embed is nine crates more for a dozen
 /// files, takes all that lies there, and in debug builds serves what is on the disk and not what was
 /// compiled. parlor-client.d.ts is plain text, for people to look at: .ts is registered as video.
-const FILES: &[(&str, &str, &str)] = &[("/", "text/html", include_str!("../page/index.html"))];
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", "text/html", include_str!("../page/index.html")),
+    (
+        "/parlor-client.js",
+        "text/javascript",
+        include_str!("../page/parlor-client.js"),
+    ),
+    (
+        "/parlor-client.d.ts",
+        "text/plain",
+        include_str!("../page/parlor-client.d.ts"),
+    ),
+];
 
 /// What a page may do: load from its own origin, and never make code of text. By 'self', browsers
 /// understand the WebSockets of the same host and port as well (CSP 3; Chrome 71, Safari 16).
