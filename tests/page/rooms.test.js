@@ -44,19 +44,19 @@ test('a message is there once', () => {
 test('older messages fit on, or are not put in', () => {
   const { room } = given(5, 6);
   assert.equal(shown(room), 'older 5 6');
-  room.addOlder({ epoch: 'e', messages: range(1, 3), hasMore: false });
+  room.addOlder({ epoch: 'e', messages: range(3, 3), hasMore: true }, 4);
   assert.equal(shown(room), 'older 5 6');
-  room.addOlder({ epoch: 'other', messages: range(3, 4), hasMore: true });
+  room.addOlder({ epoch: 'other', messages: range(3, 4), hasMore: true }, 5);
   assert.equal(shown(room), 'older 5 6');
-  room.addOlder({ epoch: 'e', messages: range(3, 5), hasMore: true });
+  room.addOlder({ epoch: 'e', messages: range(3, 4), hasMore: true }, 5);
   assert.equal(shown(room), 'older 3 4 5 6');
-  room.addOlder({ epoch: 'e', messages: [], hasMore: false });
+  room.addOlder({ epoch: 'e', messages: [], hasMore: false }, 3);
   assert.equal(shown(room), 'start 3 4 5 6');
 });
 
 test('a history that promises more and has none is not asked for ever', () => {
   const { room } = given(5, 6);
-  room.addOlder({ epoch: 'e', messages: [], hasMore: true });
+  room.addOlder({ epoch: 'e', messages: [], hasMore: true }, 5);
   assert.equal(room.older, 'failed');
 });
 
@@ -65,7 +65,7 @@ test('a gap within an epoch forgets what stood before it', () => {
   room.gap({ last: { epoch: 'e', seq: 3 }, next: { epoch: 'e', seq: 10 } });
   room.message(message(10), true);
   assert.equal(shown(room), 'older 10');
-  room.addOlder({ epoch: 'e', messages: range(1, 9), hasMore: false });
+  room.addOlder({ epoch: 'e', messages: range(1, 9), hasMore: false }, 10);
   assert.equal(shown(room), 'start 1 2 3 4 5 6 7 8 9 10');
 });
 
@@ -75,7 +75,7 @@ test('another epoch stands behind a mark, and its history between', () => {
   room.gap({ last: { epoch: 'e', seq: 2 }, next: { epoch: 'f', seq: 3 } });
   room.message(message(3, { epoch: 'f' }), true);
   assert.equal(shown(room), '1 2 lost older 3');
-  room.addOlder({ epoch: 'f', messages: range(1, 2, { epoch: 'f' }), hasMore: false });
+  room.addOlder({ epoch: 'f', messages: range(1, 2, { epoch: 'f' }), hasMore: false }, 3);
   assert.equal(shown(room), '1 2 lost 1 2 3');
 });
 
