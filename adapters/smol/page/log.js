@@ -183,7 +183,11 @@ export class Log {
       case 'older': return this.#makeOlder();
       case 'start': return element('p', { class: 'start' });
       case 'day': return separator('day');
-      case 'lost': return separator('lost', 'The server lost its earlier history here; messages may be missing.');
+      case 'lost': {
+        const made = separator('lost', 'The server lost its earlier history here; messages may be missing.');
+        made.setAttribute('role', 'note');
+        return made;
+      }
       case 'new': return separator('new', 'New messages');
       case 'message': {
         const { from, text, timestamp, own, seq } = row.message;
@@ -255,7 +259,6 @@ function refreshOutgoing(child, { state, reason }) {
 
 /** @param {string} kind @param {string} [text] */
 function separator(kind, text = '') {
-  // A separator's children are presentational: its text is its name.
   return element('div', { class: `separator ${kind}` }, element('span', {}, text));
 }
 
