@@ -21,7 +21,7 @@ const SENTENCES = new Map(Object.entries({
   CLOSED: 'The connection was closed.',
   LEFT: 'You left the room before.',
   QUEUE_FULL: 'Too many messages are waiting. Try again when some of them are sent.',
-  OUTCOME_UNKNOWN: 'It may or may not have been sent: look whether it is there before you retry.',
+  OUTCOME_UNKNOWN: 'This may or may not have been sent: look for it before you retry.',
 }));
 
 /**

@@ -249,11 +249,13 @@ function refreshOlder(child, state) {
 }
 
 /** @param {Element} child @param {import('./rooms.js').Outgoing} outgoing */
-function refreshOutgoing(child, { state, reason }) {
+function refreshOutgoing(child, { state, code, reason = '' }) {
   const fate = child.lastElementChild;
   const [text, retry, discard] = fate.children;
   child.dataset.state = state;
-  setText(text, { pending: 'Sending…', sent: 'Sent', failed: `Not sent. ${reason ?? ''}`.trim() }[state]);
+  // "Not sent" would be more than anybody knows of an unknown outcome.
+  const failed = code === 'OUTCOME_UNKNOWN' ? reason : `Not sent. ${reason}`;
+  setText(text, { pending: 'Sending…', sent: 'Sent', failed }[state]);
   retry.hidden = discard.hidden = state !== 'failed';
 }
 
