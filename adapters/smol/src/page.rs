@@ -24,6 +24,73 @@ use hyper::{Response, StatusCode};
 /// compiled. parlor-client.d.ts is plain text, for people to look at: .ts is registered as video.
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html", include_str!("../page/index.html")),
+    ("/page.css", "text/css", include_str!("../page/page.css")),
+    (
+        "/icon.svg",
+        "image/svg+xml",
+        include_str!("../page/icon.svg"),
+    ),
+    (
+        "/page.js",
+        "text/javascript",
+        include_str!("../page/page.js"),
+    ),
+    (
+        "/banner.js",
+        "text/javascript",
+        include_str!("../page/banner.js"),
+    ),
+    (
+        "/composer.js",
+        "text/javascript",
+        include_str!("../page/composer.js"),
+    ),
+    (
+        "/elements.js",
+        "text/javascript",
+        include_str!("../page/elements.js"),
+    ),
+    (
+        "/explain.js",
+        "text/javascript",
+        include_str!("../page/explain.js"),
+    ),
+    (
+        "/links.js",
+        "text/javascript",
+        include_str!("../page/links.js"),
+    ),
+    ("/log.js", "text/javascript", include_str!("../page/log.js")),
+    (
+        "/memory.js",
+        "text/javascript",
+        include_str!("../page/memory.js"),
+    ),
+    (
+        "/names.js",
+        "text/javascript",
+        include_str!("../page/names.js"),
+    ),
+    (
+        "/panels.js",
+        "text/javascript",
+        include_str!("../page/panels.js"),
+    ),
+    (
+        "/rooms.js",
+        "text/javascript",
+        include_str!("../page/rooms.js"),
+    ),
+    (
+        "/rows.js",
+        "text/javascript",
+        include_str!("../page/rows.js"),
+    ),
+    (
+        "/sidebar.js",
+        "text/javascript",
+        include_str!("../page/sidebar.js"),
+    ),
     (
         "/parlor-client.js",
         "text/javascript",
