@@ -9,7 +9,7 @@ import test from 'node:test';
 import { generator, seedOf } from './fake.js';
 import { FakeStorage, World } from './world.js';
 
-const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 2000);
+const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 1500);
 const CLOSE_CODES = [1000, 1001, 1006, 1012, 4000, 4001, 4002];
 /** The only ways in which a message may come to nothing here. */
 const REJECTIONS = ['LEFT', 'CLOSED', 'OUTCOME_UNKNOWN', 'QUEUE_FULL', 'NOT_IN_ROOM'];
