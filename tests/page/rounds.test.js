@@ -179,7 +179,12 @@ class Round {
         assert.deepEqual(stored, message.epoch === epoch ? [message.seq] : [], `${text} is stored once`);
       }
     }
-    assert.equal((await observer.users(room)).sort().join(), everybody);
+    // A busy machine may make 30 ms without an answer look like the end, so somebody may be away again.
+    let there = '';
+    const converged = async () => {
+      while ((there = (await observer.users(room)).sort().join()) !== everybody) await pause(5);
+    };
+    await inTime(converged(), () => `in ${room} there are ${there}, not ${everybody}`);
   }
 
   /** Waits for events until something holds. */
@@ -216,10 +221,11 @@ test('through a bad network nothing is lost, nothing is doubled and the order ho
   const count = (what, by) => counts.set(what, (counts.get(what) ?? 0) + by);
   try {
     let next = 0;
+    let failure;
     const worker = async () => {
-      while (next < ROUNDS) {
+      while (next < ROUNDS && !failure) {
         const round = new Round((seed + next++) >>> 0, server);
-        await play(round);
+        await play(round).catch((error) => (failure ??= error));
         for (const [fault, times] of Object.entries(round.proxy.counts)) count(fault, times);
         for (const watch of round.watches) {
           count('reconnects', watch.of('joined').filter(({ rejoined }) => rejoined).length);
@@ -228,6 +234,7 @@ test('through a bad network nothing is lost, nothing is doubled and the order ho
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    if (failure) throw failure;
   } finally {
     await server.kill();
   }
