@@ -327,6 +327,8 @@ export class FakeServer {
   /** May answer in the server's place: (request, conn) => undefined, or {code, retryAfterMs?, bare?}
    * (`bare` is flood control, which has read nothing and echoes nothing). */
   intercept = () => undefined;
+  /** Whether what a join replays has the ids of one's own messages. */
+  tellsOwn = true;
 
   #rooms = new Map();
   #guests = new Map();
@@ -349,7 +351,7 @@ export class FakeServer {
     const conn = {
       owner: outlet.owner, alive: true, guest: null, rooms: new Set(), heardAt: this.clock.now(),
       token: this.#nextToken.toString(16).padStart(32, '0'),
-      joinedAt: new Map(), messages: new Bucket(), frames: new Bucket(), typing: new Bucket(), refusals: 0,
+      messages: new Bucket(), frames: new Bucket(), typing: new Bucket(), refusals: 0,
       /** How many of the next broadcast messages get lost on their way to it. */
       drop: 0,
       send: (message) => outlet.send(JSON.stringify(message)),
@@ -531,14 +533,14 @@ export class FakeServer {
       conn.rooms.add(roomId);
     }
     const { epoch, log } = room;
-    conn.joinedAt.set(roomId, log.length);
     const missed = since?.epoch === epoch && since.seq <= log.length ? log.length - since.seq : Infinity;
     const recovered = missed <= this.tail;
     const count = recovered ? missed : Math.min(history, this.limits.historyPage, this.tail);
     const entries = count === 0 ? [] : log.slice(-count);
     const users = this.#users(room);
     conn.send({ type: 'joined', roomId, users, userCount: users.length, epoch, seq: log.length, recovered, history: entries.length, ref });
-    for (const entry of entries) conn.send(plain(roomId, entry));
+    const idOf = ({ from, clientMsgId }) => (this.tellsOwn && keyOf(from) === conn.guest.key ? clientMsgId : undefined);
+    for (const entry of entries) conn.send({ ...plain(roomId, entry), clientMsgId: idOf(entry) });
   }
 
   #open(roomId) {
@@ -555,15 +557,14 @@ export class FakeServer {
     if (member) return member;
     const room = this.#rooms.get(roomId);
     const acknowledge = (entry, duplicate) => conn.send({ ...plain(roomId, entry), clientMsgId, ref, duplicate });
-    const original = clientMsgId != null && room.log.findLast((entry) => entry.clientMsgId === clientMsgId && keyOf(entry.from) === conn.guest.key);
-    if (original && original.seq > room.log.length - this.tail) return original.text === text ? acknowledge(original, true) : 'DUPLICATE_ID';
+    const tail = room.log.slice(-this.tail);
+    const original = clientMsgId != null && tail.find((entry) => entry.clientMsgId === clientMsgId && keyOf(entry.from) === conn.guest.key);
+    if (original) return original.text === text ? acknowledge(original, true) : 'DUPLICATE_ID';
     if (scripted) return scripted;
     const retryAfterMs = conn.messages.take(this.limits.messagesPerSecond, this.limits.burst, this.clock.now());
     if (retryAfterMs > 0) return { code: 'RATE_LIMITED', retryAfterMs };
     const entry = { seq: room.log.length + 1, from: conn.guest.name, text, timestamp: this.clock.now(), clientMsgId };
     room.log.push(entry);
-    // Whether the sender could not know that the log had moved on too far to recognise its retry.
-    entry.forgotten = Boolean(original) && original.seq > conn.joinedAt.get(roomId) - this.tail;
     const acknowledged = clientMsgId != null || ref != null;
     this.#broadcast(room, acknowledged ? conn : null, plain(roomId, entry));
     if (acknowledged) acknowledge(entry);
