@@ -1059,6 +1059,47 @@ for (const prelude of ['a message in flight', 'a join in flight', 'flood control
   });
 }
 
+for (const bare of [true, false]) {
+  holds(`leaving while a join is refused for a while (${bare ? 'unread' : 'with its ref'}) ends outside`, async (world) => {
+    const alice = await world.member('alice');
+    let refused = 0;
+    world.server.intercept = (request) => (request.type === 'join' && refused++ < 1 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare } : undefined);
+    world.cut('alice');
+    while (refused === 0) await world.run(1);
+    await world.until(alice.client.leave('r'), 10_000);
+    await world.run(10_000);
+    assert.equal(world.server.room('r').members, 0);
+  });
+
+  holds(`leaving while catching up is refused for a while (${bare ? 'unread' : 'with its ref'}) ends outside`, async (world) => {
+    const alice = await world.member('alice');
+    const bob = await world.member('bob');
+    let refused = 0;
+    world.server.intercept = (request, { owner }) =>
+      request.type === 'join' && owner === 'alice' && refused++ < 1 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare } : undefined;
+    [...world.server.connections][0].drop = 1;
+    for (const text of numbered(2)) await world.until(bob.send('r', text));
+    while (refused === 0) await world.run(1);
+    await world.until(alice.client.leave('r'), 10_000);
+    await world.run(10_000);
+    assert.deepEqual(world.server.room('r').users, ['bob']);
+    assert.equal(world.dials('alice'), 1);
+  });
+
+  holds(`catching up that is refused for a while (${bare ? 'unread' : 'with its ref'}) is done later`, async (world) => {
+    const alice = await world.member('alice');
+    const bob = await world.member('bob');
+    let refused = 0;
+    world.server.intercept = (request, { owner }) =>
+      request.type === 'join' && owner === 'alice' && refused++ < 2 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare } : undefined;
+    [...world.server.connections][0].drop = 1;
+    for (const text of numbered(4)) await world.until(bob.send('r', text));
+    await world.until(alice.send('r', '5'));
+    await world.run(1000);
+    assert.deepEqual(alice.texts('r'), numbered(5));
+  });
+}
+
 holds('leaving offline needs no server, and is not forgotten', async (world) => {
   const alice = await world.member('alice', ['r', 's']);
   world.refuse();
