@@ -1326,6 +1326,19 @@ for (const remembered of [undefined, 'f'.repeat(32)]) {
   });
 }
 
+holds('two tabs opened at once are one guest even if the second hello is refused unread', async (world) => {
+  const storage = new FakeStorage();
+  const hellos = new Map();
+  world.server.intercept = (request, conn) => {
+    if (request.type !== 'hello') return undefined;
+    hellos.set(conn, (hellos.get(conn) ?? 0) + 1);
+    return hellos.get(conn) === 2 ? { code: 'RATE_LIMITED', retryAfterMs: 300, bare: true } : undefined;
+  };
+  const tabs = ['one', 'two'].map((owner) => world.client(owner, { username: 'Alice', storage }));
+  await world.until(Promise.all(tabs.map(({ client }) => client.join('r'))));
+  assert.deepEqual(world.server.room('r').users, ['Alice']);
+});
+
 for (const storage of [
   { getItem: () => { throw new Error('denied'); }, setItem: () => { throw new Error('denied'); } },
   { getItem: () => 'rubbish', setItem: () => {} },
