@@ -195,7 +195,7 @@ for (const random of [0, 0.25, 0.5, 0.999999]) {
     alice.client.on('state', (state) => {
       if (state.state === 'offline') delays.push(state.retryAt - world.clock.now());
     });
-    while (delays.length < 10) await world.run(1000);
+    await world.when(() => delays.length >= 10);
     const expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 30_000];
     delays.slice(0, 10).forEach((delay, index) => {
       assert.ok(Math.abs(delay - expected[index] * random) <= 1, `delay ${index} is ${delay}, not ${expected[index] * random}`);
@@ -231,7 +231,7 @@ holds('a connection that breaks at once does not reset the backoff', async (worl
   const alice = world.client('alice', { random: () => 0.999999 });
   let before = 0;
   for (let attempt = 0; attempt < 6; attempt += 1) {
-    while (alice.client.state.state !== 'online') await world.run(1);
+    await world.when(() => alice.client.state.state === 'online');
     await world.run(5);
     world.cut('alice');
     await world.run(0);
@@ -546,7 +546,7 @@ holds('what a join shows as stored is not stored again, however much is said bef
   await world.run(15);
   world.cut('alice');
   for (const text of numbered(8)) await world.until(bob.send('r', text));
-  while (world.heard('alice', 'join').length < 2) await world.run(1);
+  await world.when(() => world.heard('alice', 'join').length >= 2);
   // The log moves on behind the join: the original is no longer among its last entries.
   for (const text of numbered(5, 'more ')) bob.send('r', text);
   await world.until(sent);
@@ -1039,7 +1039,7 @@ for (const prelude of ['a message in flight', 'a join in flight', 'flood control
     if (prelude === 'a message in flight') alice.send('r', 'one');
     if (prelude === 'a join in flight') {
       world.cut('alice');
-      while (world.heard('alice', 'join').length < 2) await world.run(1);
+      await world.when(() => world.heard('alice', 'join').length >= 2);
     }
     if (prelude === 'flood control') {
       [...world.server.connections][0].send({ type: 'error', code: 'RATE_LIMITED', message: '', retryAfterMs: 5000 });
@@ -1065,7 +1065,7 @@ for (const bare of [true, false]) {
     let refused = 0;
     world.server.intercept = (request) => (request.type === 'join' && refused++ < 1 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare } : undefined);
     world.cut('alice');
-    while (refused === 0) await world.run(1);
+    await world.when(() => refused > 0);
     await world.until(alice.client.leave('r'), 10_000);
     await world.run(10_000);
     assert.equal(world.server.room('r').members, 0);
@@ -1079,7 +1079,7 @@ for (const bare of [true, false]) {
       request.type === 'join' && owner === 'alice' && refused++ < 1 ? { code: 'RATE_LIMITED', retryAfterMs: 500, bare } : undefined;
     [...world.server.connections][0].drop = 1;
     for (const text of numbered(2)) await world.until(bob.send('r', text));
-    while (refused === 0) await world.run(1);
+    await world.when(() => refused > 0);
     await world.until(alice.client.leave('r'), 10_000);
     await world.run(10_000);
     assert.deepEqual(world.server.room('r').users, ['bob']);

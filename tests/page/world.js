@@ -40,6 +40,13 @@ export class World {
     return this.clock.until(promise, ms);
   }
 
+  /** Runs until something holds. */
+  async when(holds, ms = 600_000) {
+    for (const end = this.clock.now() + ms; !holds(); await this.run(1)) {
+      if (this.clock.now() >= end) throw new Error(`it never came to ${holds}`);
+    }
+  }
+
   /** The code with which a promise is rejected, or undefined if it is resolved. */
   async codeOf(promise, ms) {
     return this.until(promise.then(() => undefined, (error) => error.code ?? error), ms);
