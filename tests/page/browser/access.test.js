@@ -124,7 +124,7 @@ scenario('on a narrow screen', {}, async (stage) => {
 
 /** Moves what is said before `now` to the days before, as nobody wants to wait for them. */
 async function backdate(person, daysAgo) {
-  await person.page.routeWebSocket(/\/ws$/, (socket) => {
+  await person.page.routeWebSocket(/^ws:/, (socket) => {
     const server = socket.connectToServer();
     server.onMessage((data) => {
       const frame = JSON.parse(data);

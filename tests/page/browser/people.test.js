@@ -78,7 +78,7 @@ scenario('who talks too fast is heard in order', { server: ['--rate', '5', '--bu
 scenario('what the server refuses can be tried again', {}, async (stage) => {
   const alice = await stage.person({ blank: true });
   let refuses = true;
-  await alice.page.routeWebSocket(/\/ws$/, (socket) => {
+  await alice.page.routeWebSocket(/^ws:/, (socket) => {
     const server = socket.connectToServer();
     socket.onMessage((data) => {
       const { type, ref, clientMsgId, roomId } = JSON.parse(data);
