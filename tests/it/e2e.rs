@@ -9,6 +9,7 @@ mod closing;
 mod errors;
 mod hostile;
 mod http;
+mod page;
 mod shutdown;
 
 fn server() -> TestServer {

@@ -321,6 +321,21 @@ impl Client {
     /// # Panics
     /// When none comes.
     pub fn response(&mut self) -> String {
+        let mut response = self.response_head();
+        let lower = response.to_ascii_lowercase();
+        let length = lower
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let body = self.take(length.map_or(0, |n| n.parse().expect("a number")));
+        response += &String::from_utf8(body).expect("it is UTF-8");
+        response
+    }
+
+    /// The head of the next HTTP response, as text: all of it if a HEAD is answered.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn response_head(&mut self) -> String {
         const BLANK: &[u8] = b"\r\n\r\n";
         let head = loop {
             let found = self.read.windows(BLANK.len()).position(|w| w == BLANK);
@@ -329,14 +344,7 @@ impl Client {
             }
             assert!(self.fill(), "a response is awaited: {:?}", self.read);
         };
-        let mut response = String::from_utf8(head).expect("it is ASCII");
-        let lower = response.to_ascii_lowercase();
-        let length = lower
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let body = self.take(length.map_or(0, |n| n.parse().expect("a number")));
-        response += &String::from_utf8(body).expect("it is UTF-8");
-        response
+        String::from_utf8(head).expect("it is ASCII")
     }
 
     fn take(&mut self, count: usize) -> Vec<u8> {

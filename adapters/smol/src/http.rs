@@ -1,4 +1,4 @@
-//! The HTTP in front: the page, the health, and the upgrade to WebSocket.
+//! The HTTP in front: who gets the page, the health, or the upgrade to WebSocket.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,8 +23,8 @@ use tracing::{debug, warn};
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::admission::{Admission, Full, Permit};
+use crate::page;
 
-const PAGE: &str = include_str!("../page/index.html");
 /// Bytes of a request's head: hyper's least is 8 KiB, and browsers with many cookies need more.
 const HEAD_BYTES: usize = 16 << 10;
 /// Headers in a request's head.
@@ -110,7 +110,8 @@ fn respond(
         .headers()
         .get(UPGRADE)
         .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let answer = match request.uri().path() {
+    let path = request.uri().path();
+    let answer = match path {
         "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, admission)),
         "/ws" => with(
             text(
@@ -120,20 +121,24 @@ fn respond(
             UPGRADE,
             "websocket",
         ),
-        "/" if reads(request) => page(),
         "/healthz" if reads(request) => health(hub),
-        "/" | "/healthz" => with(
-            text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n"),
-            ALLOW,
-            "GET, HEAD",
-        ),
-        _ => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        "/healthz" => only_reads(),
+        _ => match page::file(path) {
+            Some(file) if reads(request) => file.answer(request.headers()),
+            Some(_) => only_reads(),
+            None => text(StatusCode::NOT_FOUND, "There is nothing here.\n"),
+        },
     };
     Ok((answer, None))
 }
 
 fn reads(request: &Request<Incoming>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+fn only_reads() -> Answer {
+    let answer = text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n");
+    with(answer, ALLOW, "GET, HEAD")
 }
 
 fn upgrade(
@@ -168,22 +173,6 @@ fn upgrade(
             (with(answer, RETRY_AFTER, RETRY_AFTER_SECS), None)
         }
     }
-}
-
-fn page() -> Answer {
-    let mut answer = Response::new(FullBody::from(PAGE));
-    let headers = answer.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let policy = HeaderName::from_static("content-security-policy");
-    headers.insert(
-        policy,
-        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'"),
-    );
-    answer
 }
 
 fn health(hub: &Handle) -> Answer {

@@ -9,6 +9,7 @@ mod chat;
 mod connection;
 mod http;
 mod outlet;
+mod page;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]
 mod socket;

@@ -1,0 +1,1534 @@
+// @ts-check
+/**
+ * The JavaScript client of Parlor, for browsers and for Node 20 and later. No dependencies.
+ *
+ * Two halves, like the server. {@link ClientCore} decides: a state machine without a clock, a socket
+ * or randomness of its own, which is handed what happened and answers with what is to be done.
+ * {@link ParlorClient} carries it out with a WebSocket and a timer, and turns answers into promises
+ * and events.
+ *
+ * What an application can rely on, however often the connection breaks:
+ * - every message of a room arrives once, in the order of its seq; what could not be recovered is
+ *   announced by a `gap` where it is missing;
+ * - what `send` was given is stored once and in order, or its promise is rejected with a code;
+ * - nothing waits for ever without a word: either the client is trying, and `state` says so, or the
+ *   promise is settled.
+ */
+
+/**
+ * @typedef {object} Limits What the server allows, from its `hello`: lengths in Unicode scalar values.
+ * @property {number} username
+ * @property {number} text
+ * @property {number} roomId
+ * @property {number} clientMsgId
+ * @property {number} frameBytes
+ * @property {number} historyPage
+ * @property {number} replay
+ * @property {number} roomsPerConnection
+ * @property {number} membersPerRoom
+ * @property {number} messagesPerSecond
+ * @property {number} burst
+ */
+
+/**
+ * @typedef {object} Position A place in a room's log. Numbers count within an epoch only.
+ * @property {string} epoch
+ * @property {number} seq
+ */
+
+/**
+ * @typedef {object} Message A stored message. Its identity is room, epoch and seq.
+ * @property {string} room
+ * @property {string} epoch
+ * @property {number} seq
+ * @property {string} from
+ * @property {string} text
+ * @property {number} timestamp When it was stored, ms since the Unix epoch, on the server's clock.
+ * @property {boolean} own Whether it was said under this client's name.
+ * @property {boolean} replayed Whether it was said before the join that brought it.
+ * @property {string} [clientMsgId] On messages sent by this very connection.
+ */
+
+/**
+ * @typedef {object} Joined
+ * @property {string} room
+ * @property {string[]} users In order of joining, oneself included; at most the first 999 and oneself.
+ * @property {number} userCount
+ * @property {string} epoch
+ * @property {number} seq The last one so far; messages up to it are replayed.
+ * @property {boolean} recovered Whether exactly what was missed follows.
+ * @property {boolean} rejoined Whether this client was in the room before.
+ */
+
+/**
+ * @typedef {{ state: 'connecting', attempt: number }
+ *   | { state: 'online' }
+ *   | { state: 'offline', attempt: number, retryAt: number, retryInMs: number, code?: number, reason?: string }
+ *   | { state: 'closed', code?: number, reason?: string }} State
+ * `attempt` counts from 0 and begins anew after a connection that lasted; `retryAt` is on the clock
+ * of `environment.now`; `code` and `reason` are those with which the connection was closed. `closed`
+ * is for ever: by `close()`, or because the server said never to return (4500 to 4999).
+ */
+
+/**
+ * @typedef {object} Failure What an error is made of.
+ * @property {string} code A code of the server, or one of {@link CLIENT_ERRORS}.
+ * @property {string} message A sentence that says what to do.
+ * @property {string} [room]
+ * @property {string} [clientMsgId]
+ * @property {number} [retryAfterMs]
+ */
+
+/**
+ * @typedef {object} Events
+ * @property {State} state
+ * @property {Joined} joined Also after each reconnect; its messages follow.
+ * @property {{ room: string, code?: string, reason?: string }} left With the code of the refusal
+ *   when the room could not be joined again, or the server's reason when one was put out.
+ * @property {Message} message Each once, in the order of seq.
+ * @property {{ room: string, last: Position, next: Position }} gap Comes before the message `next`.
+ *   In one epoch: what lies between was missed, and `history` may still have it. In two: the server
+ *   began a new log, and whatever followed `last` in the old one is lost.
+ * @property {{ room: string, users: string[], userCount: number, joined?: string, left?: string, reason?: string }} presence
+ * @property {{ room: string, users: string[] }} typing Everybody else who is typing.
+ * @property {ParlorError} error What no promise reports.
+ */
+
+/**
+ * @typedef {object} WebSocketLike What a browser's WebSocket, Node's and that of the package ws have in common.
+ * @property {((event: any) => void) | null} onopen
+ * @property {((event: any) => void) | null} onmessage
+ * @property {((event: any) => void) | null} onclose
+ * @property {((event: any) => void) | null} onerror
+ * @property {(text: string) => void} send
+ * @property {(code?: number, reason?: string) => void} close
+ */
+
+/**
+ * @typedef {object} Environment Time and chance, for tests.
+ * @property {() => number} now Milliseconds; never goes back.
+ * @property {(call: () => void, ms: number) => any} setTimeout
+ * @property {(timer: any) => void} clearTimeout
+ * @property {() => number} random At least 0 and less than 1.
+ */
+
+/**
+ * @typedef {object} Options
+ * @property {string} [username] The guest's name, on servers without tokens. Fixed for the life of the client.
+ * @property {string | (() => string | Promise<string>)} [token] Asked for anew at each connection.
+ * @property {string} [resumeToken] Of a guest who is there already: this client becomes another
+ *   connection of that guest.
+ * @property {Pick<Storage, 'getItem' | 'setItem'>} [storage] Such as `localStorage`. Clients that share one, with the
+ *   same server and name, are connections of one guest. Key: `parlor ${url} ${username}`.
+ * @property {new (url: string) => WebSocketLike} [WebSocket] `globalThis.WebSocket` if absent.
+ * @property {number} [pingIntervalMs] At most; the server's own if that is smaller. A server that is
+ *   silent for two of them is given up.
+ * @property {number} [connectTimeoutMs] From dialling to the server's hello; 10,000 if absent.
+ * @property {{ baseMs?: number, capMs?: number }} [backoff] The delay before an attempt is random,
+ *   below `min(capMs, baseMs * 2 ** attempt)`; 500 and 30,000 if absent.
+ * @property {number} [maxPending] Messages that may wait to be stored, and questions that may wait
+ *   to be asked; 1000 each if absent.
+ * @property {Environment} [environment]
+ */
+
+/** Codes that this client adds to those of the server, and what to do. */
+export const CLIENT_ERRORS = Object.freeze({
+  CLOSED: 'Open another client: this one is closed.',
+  LEFT: 'Join the room again to send this: it was left before.',
+  QUEUE_FULL: 'Wait until some of what is pending has been answered.',
+  OUTCOME_UNKNOWN:
+    'Look whether the message is there before sending it again: the connection broke and too much was said meanwhile to tell.',
+  TOKEN_FAILED: 'See why no token could be had: the client tries again.',
+});
+
+/** The server's sentences for what is refused before it is sent. */
+const REFUSALS = Object.freeze({
+  INVALID_USERNAME: 'Send a username of 1 to 32 visible characters without white space at either end.',
+  INVALID_ROOM_ID: 'Send a roomId of 1 to 64 visible characters without white space at either end.',
+  INVALID_MESSAGE: 'Send a text of 1 to 2000 characters.',
+  INVALID_LIMIT: 'Send a whole number: limit is at least 1, history at least 0.',
+  INVALID_FIELD: 'A field has the wrong type or value, or stands there twice: see the protocol table.',
+  NOT_IN_ROOM: 'Join the room first.',
+});
+
+const PROTOCOL = 1;
+/** Lengths of protocol 1, until the server has said its own. */
+const LENGTHS = Object.freeze({ username: 32, text: 2000, roomId: 64, clientMsgId: 64 });
+/** The server's default, until it has said its own. */
+const PING_INTERVAL_MS = 25_000;
+/** Patience of `retry()` with a connection that may be dead. */
+const PROBE_MS = 5_000;
+/** Nothing that a server says makes a client wait for longer. */
+const MOST_WAIT_MS = 300_000;
+/** A connection that lasted for this long was a good one: the next outage starts with short delays. */
+const LASTED_MS = 5_000;
+/** A typist is announced this often: twice within the 6 s after which others forget. */
+const TYPING_EVERY_MS = 3_000;
+const TYPING_FORGOTTEN_MS = 6_000;
+/** Typists and members that are kept by name in a room: the server's own bound for lists. */
+const MOST_NAMES = 1000;
+/** Requests without an answer: a tenth of the frames that a server takes at once by default. */
+const MOST_IN_FLIGHT = 20;
+/** A name that was ours may be held by our own other tab, or by a connection that the server does
+ * not know to be dead: so many new connections ask for it again. */
+const MOST_NAME_REFUSALS = 5;
+/** Refusals that time mends. */
+const TRANSIENT = new Set(['RATE_LIMITED', 'STORE_UNAVAILABLE']);
+/** The same for a room that one was in already. */
+const TRANSIENT_FOR_MEMBERS = new Set([...TRANSIENT, 'ROOM_FULL', 'SERVER_FULL']);
+
+/** What went wrong: a code for programs, a sentence for people. */
+export class ParlorError extends Error {
+  /** @param {Failure} failure */
+  constructor({ code, message, room, clientMsgId, retryAfterMs }) {
+    super(message);
+    this.name = 'ParlorError';
+    this.code = code;
+    this.room = room;
+    this.clientMsgId = clientMsgId;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/**
+ * 128 random bits in hex, for a `clientMsgId`. Unlike `crypto.randomUUID` it works on pages that
+ * were not served over TLS.
+ */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/**
+ * @typedef {{ do: 'connect' }
+ *   | { do: 'transmit', text: string }
+ *   | { do: 'hangUp' }
+ *   | { do: 'remember', resumeToken: string }
+ *   | { do: 'emit', type: keyof Events, event: any }
+ *   | { do: 'resolve', call: number, value: any }
+ *   | { do: 'reject', call: number, failure: Failure }} Output
+ * What a {@link ClientCore} wants done: dial; send a frame; forget the socket and close it; keep the
+ * token for other clients of the same guest; tell listeners; settle the promise of a call.
+ */
+
+/**
+ * @typedef {object} Pending A message on its way.
+ * @property {number} call
+ * @property {string} text
+ * @property {string} clientMsgId
+ * @property {boolean} inFlight Whether its answer is awaited on this connection.
+ * @property {boolean} unanswered Whether it was sent, and the connection broke before the answer.
+ */
+
+/**
+ * @typedef {object} Room
+ * @property {string} id
+ * @property {boolean} wanted Whether the application wants to be in it. The rest follows.
+ * @property {'out' | 'joining' | 'in' | 'leaving'} phase Where one is on this connection.
+ * @property {boolean} member Whether this client was ever in.
+ * @property {boolean} resync Whether a message is missing, and the log is to be read again.
+ * @property {Position | undefined} position The last message delivered.
+ * @property {Position | undefined} since Where the next stay begins.
+ * @property {number | undefined} history How many messages a first join replays.
+ * @property {number} replayed Up to this seq, messages were said before the join.
+ * @property {string[]} users
+ * @property {number} userCount
+ * @property {Map<string, number>} typing Until when each is taken to be typing.
+ * @property {number} typedAt When the others were last told that this user types.
+ * @property {Pending[]} outbox
+ * @property {number[]} joins Calls that wait for the join.
+ * @property {number[]} leaves Calls that wait for the leave.
+ * @property {Message[]} page Messages that may belong to the page of history asked for.
+ * @property {number} refusals In a row, of what time mends.
+ * @property {number} retryAt Nothing is tried before.
+ */
+
+/**
+ * @typedef {object} Question A request that changes nothing, so it may be asked again.
+ * @property {'list_rooms' | 'list_users' | 'get_history' | 'ping'} type
+ * @property {number} [call]
+ * @property {string} [roomId]
+ * @property {string} [after]
+ * @property {number} [before]
+ * @property {number} [limit]
+ */
+
+/**
+ * @typedef {{ ref: string, type: 'hello' }
+ *   | { ref: string, type: 'join' | 'leave', room: Room }
+ *   | { ref: string, type: 'message', room: Room, pending: Pending }
+ *   | { ref: string, type: 'question', question: Question }} Request
+ */
+
+/**
+ * The pure half. Every input carries the time, never going back, and returns what is to be done, in
+ * order; `deadline` says when to call `tick` at the latest. Inputs about a socket are those of the
+ * last one asked for by `connect` and not given up by `hangUp` since.
+ *
+ * A connection's answers come in the order of its requests, so an answer also tells that whatever
+ * was asked before it and has none was refused unread (flood control of frames cannot name what it
+ * refuses).
+ *
+ * One message of a room is in flight at a time. That costs a round trip for each, and it is what
+ * keeps the order when one of them is refused for a while.
+ */
+export class ClientCore {
+  /** @type {'off' | 'connecting' | 'greeting' | 'ready' | 'closed'} */
+  #link = 'off';
+  /** @type {State} */
+  #state = { state: 'connecting', attempt: 0 };
+  #attempt = 0;
+  #now = 0;
+  /** Off: when to connect. */
+  #retryAt = Infinity;
+  /** Connecting or greeting: until when the server has to have answered. */
+  #connectBy = 0;
+  #readySince = 0;
+  #heardAt = 0;
+  /** @type {number | undefined} Until when a sign of life has to have come; none is awaited if undefined. */
+  #answerBy;
+  /** Whether an answer got more time because nobody looked when it was due. */
+  #wasLate = false;
+  /** No request is sent before: flood control said so. */
+  #quietUntil = 0;
+  /** @type {number | undefined} What a server that goes away wants clients to wait, ms. */
+  #goodbyeMs;
+  #nextRef = 1;
+  #nextId = 1;
+  #pendingCount = 0;
+  #nameRefusals = 0;
+  /** Whether the name was ever ours. */
+  #wasNamed = false;
+  /** @type {string | undefined} Names the guest once it has a name. */
+  #resumeToken;
+  /** @type {string | undefined} Of the hello, until the name is fixed. */
+  #offeredToken;
+  /** @type {Map<string, Room>} */
+  #rooms = new Map();
+  /** @type {Request[]} In the order in which they were sent. */
+  #inFlight = [];
+  /** @type {Question[]} */
+  #questions = [];
+  /** @type {Output[]} */
+  #outputs = [];
+  #options;
+  #pingIntervalMs;
+
+  /** @type {string | undefined} As the server spells it. */
+  username;
+  /** @type {Limits | undefined} */
+  limits;
+  /** @type {string | undefined} Name and version. */
+  server;
+
+  /**
+   * @param {object} options
+   * @param {() => number} options.random
+   * @param {string} options.idPrefix Makes message ids of this client unlike those of any other.
+   * @param {string} [options.username]
+   * @param {string} [options.resumeToken]
+   * @param {number} [options.pingIntervalMs]
+   * @param {number} [options.connectTimeoutMs]
+   * @param {{ baseMs?: number, capMs?: number }} [options.backoff]
+   * @param {number} [options.maxPending]
+   */
+  constructor(options) {
+    this.#options = {
+      ...options,
+      pingIntervalMs: options.pingIntervalMs ?? Infinity,
+      connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
+      baseMs: options.backoff?.baseMs ?? 500,
+      capMs: options.backoff?.capMs ?? 30_000,
+      maxPending: options.maxPending ?? 1000,
+    };
+    this.username = options.username;
+    this.#resumeToken = options.resumeToken;
+    this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, PING_INTERVAL_MS);
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#state;
+  }
+
+  /** Messages that are not yet stored. */
+  get pending() {
+    return this.#pendingCount;
+  }
+
+  /**
+   * When to call `tick` at the latest; never if undefined.
+   * @returns {number | undefined}
+   */
+  deadline() {
+    if (this.#link === 'closed') return undefined;
+    if (this.#link === 'off') return this.#retryAt;
+    if (this.#link !== 'ready') return this.#connectBy;
+    const times = [this.#quietUntil];
+    for (const room of this.#rooms.values()) times.push(room.retryAt, ...room.typing.values());
+    const watch = this.#answerBy ?? this.#heardAt + this.#pingIntervalMs;
+    return Math.min(watch, ...times.filter((time) => time > this.#now));
+  }
+
+  // Inputs of the socket and the clock.
+
+  /** @param {number} now @returns {Output[]} */
+  start(now) {
+    return this.#turn(now, () => {
+      if (this.#link === 'off') this.#connect();
+    });
+  }
+
+  /**
+   * The socket is open.
+   * @param {number} now
+   * @param {{ token?: string, resumeToken?: string }} identity The resume token is what `remember`
+   *   last kept, by whichever client.
+   */
+  opened(now, { token, resumeToken = this.#resumeToken }) {
+    return this.#turn(now, () => {
+      if (this.#link !== 'connecting') return;
+      this.#link = 'greeting';
+      this.#request({ type: 'hello' }, { type: 'hello', protocol: PROTOCOL, token, resumeToken });
+    });
+  }
+
+  /** @param {number} now @param {string} text */
+  received(now, text) {
+    return this.#turn(now, () => {
+      if (this.#link !== 'greeting' && this.#link !== 'ready') return;
+      this.#heardAt = this.#now;
+      this.#answerBy = undefined;
+      this.#wasLate = false;
+      const message = parse(text);
+      if (message) this.#receive(message);
+    });
+  }
+
+  /**
+   * The socket is closed, or could not be opened.
+   * @param {number} now
+   * @param {number} [code]
+   * @param {string} [reason]
+   */
+  closed(now, code, reason) {
+    return this.#turn(now, () => {
+      if (this.#link !== 'off' && this.#link !== 'closed') this.#lost(code, reason);
+    });
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    return this.#turn(now, () => {
+      for (const room of this.#rooms.values()) this.#forgetTypists(room);
+      switch (this.#link) {
+        case 'off':
+          if (this.#now >= this.#retryAt) this.#connect();
+          break;
+        case 'connecting':
+        case 'greeting':
+          if (this.#now >= this.#connectBy) this.#giveUp('no answer');
+          break;
+        case 'ready':
+          this.#watch();
+      }
+    });
+  }
+
+  // Inputs of the application. `call` names the promise to settle.
+
+  /**
+   * @param {number} now @param {number} call @param {string} id
+   * @param {{ history?: number, since?: Position }} [options]
+   */
+  join(now, call, id, { history, since } = {}) {
+    return this.#turn(now, () => {
+      const refused = this.#refusedCall() ?? this.#refusedRoom(id) ?? this.#refusedName();
+      if (refused) return this.#reject(call, refused, { room: id });
+      const room = this.#rooms.get(id);
+      if (!room) {
+        if (this.#rooms.size >= this.#options.maxPending) return this.#reject(call, 'QUEUE_FULL', { room: id });
+        this.#rooms.set(id, newRoom(id, call, history, since));
+        return;
+      }
+      if (!room.wanted) Object.assign(room, { wanted: true, since, history });
+      if (room.phase === 'in') this.#resolve(call, this.#joined(room, true));
+      else room.joins.push(call);
+    });
+  }
+
+  /** @param {number} now @param {number} call @param {string} id */
+  leave(now, call, id) {
+    return this.#turn(now, () => {
+      const room = this.#rooms.get(id);
+      if (!room?.wanted) return this.#reject(call, this.#refusedCall() ?? 'NOT_IN_ROOM', { room: id });
+      room.wanted = false;
+      room.leaves.push(call);
+      for (const join of room.joins.splice(0)) this.#reject(join, 'LEFT', { room: id });
+      this.#rejectOutbox(room, 'LEFT');
+      if (room.phase === 'out') this.#left(room, {});
+    });
+  }
+
+  /** @param {number} now @param {number} call @param {string} id @param {string} text @param {string} [clientMsgId] */
+  send(now, call, id, text, clientMsgId = `${this.#options.idPrefix}-${this.#nextId++}`) {
+    return this.#turn(now, () => {
+      const details = { room: id, clientMsgId };
+      const room = this.#rooms.get(id);
+      const lengths = this.limits ?? LENGTHS;
+      if (!isText(text, lengths.text)) return this.#reject(call, 'INVALID_MESSAGE', details);
+      if (!isPrintable(clientMsgId, lengths.clientMsgId)) return this.#reject(call, 'INVALID_FIELD', details);
+      if (!room?.wanted) return this.#reject(call, this.#refusedCall() ?? 'NOT_IN_ROOM', details);
+      if (this.#pendingCount >= this.#options.maxPending) return this.#reject(call, 'QUEUE_FULL', details);
+      this.#pendingCount += 1;
+      room.outbox.push({ call, text, clientMsgId, inFlight: false, unanswered: false });
+      room.typedAt = -Infinity;
+    });
+  }
+
+  /** @param {number} now @param {string} id @param {boolean} active */
+  typing(now, id, active) {
+    return this.#turn(now, () => {
+      const room = this.#rooms.get(id);
+      if (this.#link !== 'ready' || room?.phase !== 'in' || this.#now < this.#quietUntil) return;
+      const due = active ? this.#now - room.typedAt >= TYPING_EVERY_MS : room.typedAt > -Infinity;
+      if (!due) return;
+      room.typedAt = active ? this.#now : -Infinity;
+      this.#transmit({ type: 'typing', roomId: id, active });
+    });
+  }
+
+  /** @param {number} now @param {number} call @param {Question} question */
+  ask(now, call, question) {
+    return this.#turn(now, () => {
+      const room = question.roomId;
+      const refused = this.#refusedQuestion(question);
+      if (refused) return this.#reject(call, refused, { room });
+      this.#questions.push({ ...question, call });
+    });
+  }
+
+  /** Offline: connects at once. Online: looks whether the server still answers. @param {number} now */
+  retry(now) {
+    return this.#turn(now, () => {
+      if (this.#link === 'off') this.#connect();
+      else if (this.#link === 'ready' && this.#answerBy === undefined) this.#ping(Math.min(PROBE_MS, this.#pingIntervalMs));
+    });
+  }
+
+  /** @param {number} now */
+  close(now) {
+    return this.#turn(now, () => {
+      if (this.#link === 'closed') return;
+      if (this.#link !== 'off') this.#outputs.push({ do: 'hangUp' });
+      this.#end({});
+    });
+  }
+
+  // The connection.
+
+  /** @param {number} now @param {() => void} input @returns {Output[]} */
+  #turn(now, input) {
+    this.#now = Math.max(this.#now, now);
+    input();
+    this.#pump();
+    return this.#outputs.splice(0);
+  }
+
+  #connect() {
+    this.#link = 'connecting';
+    this.#connectBy = this.#now + this.#options.connectTimeoutMs;
+    this.#enter({ state: 'connecting', attempt: this.#attempt });
+    this.#outputs.push({ do: 'connect' });
+  }
+
+  /** @param {State} state */
+  #enter(state) {
+    this.#state = state;
+    this.#emit('state', state);
+  }
+
+  /** Looks whether the server is alive. */
+  #watch() {
+    const interval = this.#pingIntervalMs;
+    if (this.#answerBy === undefined) {
+      if (this.#now >= this.#heardAt + interval) this.#ping(interval);
+    } else if (this.#now >= this.#answerBy + interval && !this.#wasLate) {
+      // The clock was late: this process slept, and the answer may wait behind this very tick.
+      this.#wasLate = true;
+      this.#ping(interval);
+    } else if (this.#now >= this.#answerBy) {
+      this.#giveUp('no answer');
+    }
+  }
+
+  /** @param {number} patienceMs */
+  #ping(patienceMs) {
+    this.#answerBy = this.#now + patienceMs;
+    this.#transmit({ type: 'ping' });
+  }
+
+  /** @param {string} reason */
+  #giveUp(reason) {
+    this.#outputs.push({ do: 'hangUp' });
+    this.#lost(undefined, reason);
+  }
+
+  /** The connection is gone. @param {number | undefined} code @param {string | undefined} reason */
+  #lost(code, reason) {
+    if (code !== undefined && code >= 4500 && code <= 4999) return this.#end({ code, reason });
+    if (this.#link === 'ready' && this.#now - this.#readySince >= LASTED_MS) this.#attempt = 0;
+    this.#link = 'off';
+    this.#answerBy = undefined;
+    this.#wasLate = false;
+    this.#quietUntil = 0;
+    const { baseMs, capMs, random } = this.#options;
+    const retryInMs =
+      this.#goodbyeMs === undefined
+        ? random() * Math.min(capMs, baseMs * 2 ** this.#attempt)
+        : this.#goodbyeMs + random() * baseMs;
+    this.#goodbyeMs = undefined;
+    this.#retryAt = this.#now + retryInMs;
+    this.#attempt += 1;
+    const asked = this.#inFlight.splice(0).flatMap((request) => (request.type === 'question' ? [request.question] : []));
+    this.#questions.unshift(...asked.filter((question) => question.type !== 'ping'));
+    for (const room of [...this.#rooms.values()]) this.#disconnected(room);
+    this.#enter({ state: 'offline', attempt: this.#attempt, retryAt: this.#retryAt, retryInMs, code, reason });
+  }
+
+  /** @param {Room} room */
+  #disconnected(room) {
+    room.phase = 'out';
+    room.resync = false;
+    room.retryAt = 0;
+    room.typedAt = -Infinity;
+    room.page = [];
+    const first = room.outbox[0];
+    if (first?.inFlight) Object.assign(first, { inFlight: false, unanswered: true });
+    if (room.typing.size > 0) {
+      room.typing.clear();
+      this.#emitTyping(room);
+    }
+    if (!room.wanted) {
+      this.#rejectOutbox(room, 'LEFT');
+      this.#left(room, {});
+    }
+  }
+
+  /** For ever. @param {{ code?: number, reason?: string }} details */
+  #end(details) {
+    this.#link = 'closed';
+    for (const request of this.#inFlight.splice(0)) {
+      if (request.type === 'question') this.#rejectQuestion(request.question, 'CLOSED');
+    }
+    for (const question of this.#questions.splice(0)) this.#rejectQuestion(question, 'CLOSED');
+    for (const room of this.#rooms.values()) {
+      for (const pending of room.outbox) this.#rejectPending(room, pending, 'CLOSED');
+      for (const join of room.joins) this.#reject(join, 'CLOSED', { room: room.id });
+      for (const leave of room.leaves) this.#resolve(leave, undefined);
+    }
+    this.#rooms.clear();
+    this.#pendingCount = 0;
+    this.#enter({ state: 'closed', ...details });
+  }
+
+  // Requests.
+
+  /** Asks for whatever is wanted and may be asked for. */
+  #pump() {
+    if (this.#link !== 'ready' || this.#now < this.#quietUntil) return;
+    for (const room of [...this.#rooms.values()]) {
+      if (this.#inFlight.length >= MOST_IN_FLIGHT) return;
+      if (this.#now >= room.retryAt && this.#advance(room)) {
+        // Whoever was served is last in the next turn, so nobody starves.
+        this.#rooms.delete(room.id);
+        this.#rooms.set(room.id, room);
+      }
+    }
+    for (let i = 0; i < this.#questions.length && this.#inFlight.length < MOST_IN_FLIGHT; ) {
+      if (this.#isAskable(this.#questions[i])) this.#askNow(this.#questions.splice(i, 1)[0]);
+      else i += 1;
+    }
+  }
+
+  /**
+   * The next request about a room, if there is one.
+   * @param {Room} room
+   * @returns {boolean}
+   */
+  #advance(room) {
+    if (room.phase === 'out' && room.wanted) {
+      room.phase = 'joining';
+      this.#requestJoin(room);
+      return true;
+    }
+    if (room.phase !== 'in') return false;
+    const pending = room.outbox[0];
+    if (!room.wanted) {
+      // What is in flight is answered first, so that its sender learns what became of it.
+      if (pending?.inFlight) return false;
+      this.#rejectOutbox(room, 'LEFT');
+      room.phase = 'leaving';
+      this.#request({ type: 'leave', room }, { type: 'leave', roomId: room.id });
+      return true;
+    }
+    if (room.resync) {
+      room.resync = false;
+      room.phase = 'joining';
+      this.#requestJoin(room);
+      return true;
+    }
+    if (!pending || pending.inFlight) return false;
+    pending.inFlight = true;
+    const { text, clientMsgId } = pending;
+    this.#request({ type: 'message', room, pending }, { type: 'message', roomId: room.id, text, clientMsgId });
+    return true;
+  }
+
+  /** @param {Room} room */
+  #requestJoin(room) {
+    const { id: roomId, position: since, history } = room;
+    const username = this.#options.username;
+    this.#request({ type: 'join', room }, { type: 'join', roomId, username, since, history });
+  }
+
+  /** A question about a room's history waits until one is in. @param {Question} question */
+  #isAskable({ type, roomId }) {
+    return type !== 'get_history' || this.#rooms.get(roomId ?? '')?.phase === 'in';
+  }
+
+  /** @param {Question} question */
+  #askNow(question) {
+    const { call: _, ...fields } = question;
+    this.#request({ type: 'question', question }, fields);
+  }
+
+  /**
+   * @param {{ type: 'hello' } | { type: 'join' | 'leave', room: Room } | { type: 'message', room: Room, pending: Pending }
+   *   | { type: 'question', question: Question }} request
+   * @param {object} fields
+   */
+  #request(request, fields) {
+    const ref = String(this.#nextRef++);
+    this.#inFlight.push({ ...request, ref });
+    this.#transmit({ ...fields, ref });
+  }
+
+  /** @param {object} fields */
+  #transmit(fields) {
+    this.#outputs.push({ do: 'transmit', text: JSON.stringify(fields) });
+  }
+
+  /**
+   * The request that an answer belongs to. Whatever was asked before it was refused unread.
+   * @param {unknown} ref
+   */
+  #answered(ref) {
+    const index = this.#inFlight.findIndex((request) => request.ref === ref);
+    if (index < 0) return undefined;
+    const [request, ...unread] = this.#inFlight.splice(0, index + 1).reverse();
+    unread.forEach((one) => this.#again(one));
+    return request;
+  }
+
+  /** A request was refused for a while. @param {Request} request */
+  #again(request) {
+    if (request.type === 'join') request.room.phase = 'out';
+    else if (request.type === 'leave') this.#stay(request.room);
+    else if (request.type === 'message') request.pending.inFlight = false;
+    else if (request.type === 'question' && request.question.type !== 'ping') this.#questions.unshift(request.question);
+  }
+
+  /** One is still in, and heard nothing meanwhile. @param {Room} room */
+  #stay(room) {
+    room.phase = 'in';
+    room.resync = true;
+  }
+
+  // Answers and news.
+
+  /** @param {Record<string, any>} message */
+  #receive(message) {
+    switch (message.type) {
+      case 'hello':
+        return this.#onHello(message);
+      case 'joined':
+        return this.#onJoined(message);
+      case 'left':
+        return this.#onLeft(message);
+      case 'message':
+        return this.#onMessage(message);
+      case 'user_joined':
+      case 'user_left':
+        return this.#onPresence(message);
+      case 'typing':
+        return this.#onTyping(message);
+      case 'history':
+        return this.#onHistory(message);
+      case 'room_list':
+        return this.#onAnswer(message, { rooms: message.rooms, roomCount: message.roomCount });
+      case 'user_list':
+        return this.#onAnswer(message, { room: message.roomId, users: message.users, userCount: message.userCount });
+      case 'pong':
+        return this.#onAnswer(message, undefined);
+      case 'error':
+        return this.#onError(message);
+      default:
+      // A later server may say more; the protocol asks clients to overlook it.
+    }
+  }
+
+  /** @param {Record<string, any>} message */
+  #onHello({ ref, username, resumeToken, limits, pingIntervalMs, server }) {
+    if (this.#answered(ref)?.type !== 'hello') return;
+    this.#link = 'ready';
+    this.#readySince = this.#now;
+    if (isObject(limits)) this.limits = /** @type {Limits} */ (limits);
+    if (typeof server === 'string') this.server = server;
+    if (pingIntervalMs > 0) this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, pingIntervalMs, MOST_WAIT_MS);
+    this.#offeredToken = typeof resumeToken === 'string' ? resumeToken : undefined;
+    if (typeof username === 'string') {
+      this.username = username;
+      this.#named();
+    }
+    this.#enter({ state: 'online' });
+  }
+
+  /** The name is ours on this connection, so the token offered is good for others, too. */
+  #named() {
+    this.#nameRefusals = 0;
+    this.#wasNamed = true;
+    if (this.#offeredToken === undefined) return;
+    this.#resumeToken = this.#offeredToken;
+    this.#outputs.push({ do: 'remember', resumeToken: this.#offeredToken });
+    this.#offeredToken = undefined;
+  }
+
+  /** @param {Record<string, any>} message */
+  #onJoined({ ref, epoch, seq, history, users, userCount, recovered }) {
+    const request = this.#answered(ref);
+    if (request?.type !== 'join') return;
+    if (!isCount(seq) || !isCount(history) || typeof epoch !== 'string' || !Array.isArray(users)) {
+      return this.#giveUp('not understood');
+    }
+    const { room } = request;
+    this.#named();
+    const last = room.position;
+    const rejoined = room.member;
+    const next = { epoch, seq: seq - history };
+    const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
+    room.position = continues ? { epoch, seq: last.seq } : next;
+    Object.assign(room, { phase: 'in', replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
+    // It was left meanwhile: nobody wants to hear of it.
+    if (!room.wanted) return;
+    room.member = true;
+    const joined = { ...this.#joined(room, rejoined), seq, recovered: recovered === true };
+    this.#emit('joined', joined);
+    for (const join of room.joins.splice(0)) this.#resolve(join, joined);
+    if (!last || continues) return;
+    this.#emit('gap', { room: room.id, last, next: { epoch, seq: next.seq + 1 } });
+    // Its original may be stored beyond what a retry is compared with. In another epoch nothing is left of it.
+    if (last.epoch === epoch && room.outbox[0]?.unanswered) this.#settle(room, (pending) => this.#rejectPending(room, pending, 'OUTCOME_UNKNOWN'));
+  }
+
+  /** @param {Room} room @param {boolean} rejoined @returns {Joined} */
+  #joined({ id, users, userCount, position, replayed }, rejoined) {
+    const { epoch, seq } = position ?? { epoch: '', seq: 0 };
+    return { room: id, users: [...users], userCount, epoch, seq: Math.max(seq, replayed), recovered: false, rejoined };
+  }
+
+  /** @param {Record<string, any>} message */
+  #onLeft({ ref, roomId, reason }) {
+    const request = this.#answered(ref);
+    if (request?.type === 'leave') return this.#hasLeft(request.room);
+    const room = this.#rooms.get(roomId);
+    if (!room || ref !== undefined) return;
+    this.#rejectRoom(room, 'NOT_IN_ROOM');
+    this.#left(room, { reason });
+  }
+
+  /** One has left as one wanted. @param {Room} room */
+  #hasLeft(room) {
+    room.phase = 'out';
+    if (!room.wanted) return this.#left(room, {});
+    // It was joined again meanwhile: another stay.
+    Object.assign(room, { member: false, position: room.since });
+    for (const leave of room.leaves.splice(0)) this.#resolve(leave, undefined);
+    this.#emit('left', { room: room.id });
+  }
+
+  /** The room is no longer one of ours. @param {Room} room @param {{ code?: string, reason?: string }} why */
+  #left(room, why) {
+    this.#rooms.delete(room.id);
+    this.#rejectQuestions(room.id, 'LEFT');
+    for (const leave of room.leaves.splice(0)) this.#resolve(leave, undefined);
+    if (room.member) this.#emit('left', { room: room.id, ...why });
+  }
+
+  /** @param {Record<string, any>} frame */
+  #onMessage(frame) {
+    const request = this.#answered(frame.ref);
+    const room = this.#rooms.get(frame.roomId);
+    const message = room?.position && this.#message(frame, room, room.position);
+    if (!room?.position || !message) return;
+    const { seq } = room.position;
+    if (message.seq === seq + 1 && room.phase === 'in') {
+      room.position = { epoch: room.position.epoch, seq: message.seq };
+      if (room.typing.delete(message.from)) this.#emitTyping(room);
+      this.#emit('message', message);
+    } else if (message.seq > seq + 1 && room.phase === 'in') {
+      room.resync = true;
+    } else if (message.seq <= seq && frame.ref === undefined) {
+      room.page.push(message);
+      if (room.page.length > (this.limits?.historyPage ?? 100)) room.page.shift();
+    }
+    if (request?.type === 'message') {
+      room.refusals = 0;
+      this.#settle(room, (pending) => this.#resolve(pending.call, { ...message, clientMsgId: pending.clientMsgId }));
+    }
+  }
+
+  /**
+   * @param {Record<string, any>} frame @param {Room} room @param {Position} position
+   * @returns {Message | undefined}
+   */
+  #message({ seq, from, text, timestamp, clientMsgId }, room, { epoch }) {
+    if (!isCount(seq) || typeof from !== 'string' || typeof text !== 'string') return undefined;
+    const message = { room: room.id, epoch, seq, from, text, timestamp, own: from === this.username, replayed: seq <= room.replayed };
+    return typeof clientMsgId === 'string' ? { ...message, clientMsgId } : message;
+  }
+
+  /** @param {Record<string, any>} message */
+  #onPresence({ type, roomId, username, reason }) {
+    const room = this.#rooms.get(roomId);
+    if (room?.phase !== 'in' || typeof username !== 'string') return;
+    const { id, users } = room;
+    if (type === 'user_joined') {
+      room.userCount += 1;
+      if (!users.includes(username) && users.length < MOST_NAMES) users.push(username);
+      this.#emit('presence', { room: id, users: [...users], userCount: room.userCount, joined: username });
+    } else {
+      room.userCount -= 1;
+      room.users = users.filter((user) => user !== username);
+      if (room.typing.delete(username)) this.#emitTyping(room);
+      this.#emit('presence', { room: id, users: [...room.users], userCount: room.userCount, left: username, reason });
+    }
+  }
+
+  /** @param {Record<string, any>} message */
+  #onTyping({ roomId, username, active }) {
+    const room = this.#rooms.get(roomId);
+    if (room?.phase !== 'in' || typeof username !== 'string' || username === this.username) return;
+    const { size } = room.typing;
+    if (active && size < MOST_NAMES) room.typing.set(username, this.#now + TYPING_FORGOTTEN_MS);
+    if (!active) room.typing.delete(username);
+    if (room.typing.size !== size) this.#emitTyping(room);
+  }
+
+  /** @param {Room} room */
+  #forgetTypists(room) {
+    const { size } = room.typing;
+    for (const [username, until] of room.typing) if (this.#now >= until) room.typing.delete(username);
+    if (room.typing.size !== size) this.#emitTyping(room);
+  }
+
+  /** @param {Room} room */
+  #emitTyping({ id, typing }) {
+    this.#emit('typing', { room: id, users: [...typing.keys()] });
+  }
+
+  /** @param {Record<string, any>} message */
+  #onHistory({ ref, roomId, epoch, count, hasMore }) {
+    const room = this.#rooms.get(roomId);
+    const messages = room && count > 0 ? room.page.slice(-count) : [];
+    if (room) room.page = [];
+    this.#onAnswer({ ref }, { room: roomId, epoch, messages, hasMore: hasMore === true });
+  }
+
+  /** @param {Record<string, any>} message @param {any} value */
+  #onAnswer({ ref }, value) {
+    const request = this.#answered(ref);
+    if (request?.type === 'question' && request.question.call !== undefined) this.#resolve(request.question.call, value);
+  }
+
+  // Refusals.
+
+  /** @param {Record<string, any>} message */
+  #onError({ ref, code, message, roomId, clientMsgId, retryAfterMs: wait }) {
+    const retryAfterMs = wait > 0 ? Math.min(wait, MOST_WAIT_MS) : undefined;
+    const failure = { code, message, room: roomId, clientMsgId, retryAfterMs };
+    const request = this.#answered(ref);
+    if (code === 'RATE_LIMITED') this.#quietUntil = this.#now + (retryAfterMs ?? this.#options.baseMs);
+    if (code === 'SERVER_SHUTDOWN') this.#goodbyeMs = retryAfterMs;
+    if (!request) return this.#onErrorOfNone(failure);
+    if (code === 'RATE_LIMITED' && request.type !== 'hello') {
+      if (request.type === 'message') request.pending.unanswered = false;
+      return this.#again(request);
+    }
+    switch (request.type) {
+      case 'hello':
+        // The close code behind it says whether to return.
+        return this.#emit('error', failure);
+      case 'join':
+        return this.#onJoinRefused(request.room, failure);
+      case 'leave':
+        return this.#hasLeft(request.room);
+      case 'message':
+        return this.#onMessageRefused(request.room, request.pending, failure);
+      case 'question':
+        if (request.question.call !== undefined) this.#outputs.push({ do: 'reject', call: request.question.call, failure });
+    }
+  }
+
+  /** @param {Failure} failure */
+  #onErrorOfNone(failure) {
+    if (failure.code !== 'RATE_LIMITED') return this.#emit('error', failure);
+    // Which request it was shows as soon as one behind it is answered.
+    if (this.#questions[0]?.type !== 'ping') this.#questions.unshift({ type: 'ping' });
+  }
+
+  /** @param {Room} room @param {Failure} failure */
+  #onJoinRefused(room, failure) {
+    room.phase = 'out';
+    const transient = room.member ? TRANSIENT_FOR_MEMBERS : TRANSIENT;
+    if (!room.wanted) return this.#left(room, {});
+    if (transient.has(failure.code)) return this.#later(room, failure);
+    if (failure.code === 'USERNAME_TAKEN' && this.#wasNamed && this.#nameRefusals < MOST_NAME_REFUSALS) {
+      this.#nameRefusals += 1;
+      return this.#giveUp(failure.code);
+    }
+    this.#rejectRoom(room, failure);
+    this.#left(room, { code: failure.code });
+  }
+
+  /** @param {Room} room @param {Pending} pending @param {Failure} failure */
+  #onMessageRefused(room, pending, failure) {
+    pending.inFlight = false;
+    pending.unanswered = false;
+    if (TRANSIENT.has(failure.code)) return this.#later(room, failure);
+    if (failure.code === 'NOT_IN_ROOM' && room.wanted) {
+      room.phase = 'out';
+      return this.#later(room, failure);
+    }
+    this.#settle(room, () => this.#outputs.push({ do: 'reject', call: pending.call, failure }));
+  }
+
+  /** Tries again after a while, and says so. @param {Room} room @param {Failure} failure */
+  #later(room, failure) {
+    const { baseMs, capMs, random } = this.#options;
+    room.retryAt = this.#now + Math.max(failure.retryAfterMs ?? 0, random() * Math.min(capMs, baseMs * 2 ** room.refusals));
+    room.refusals += 1;
+    this.#emit('error', failure);
+  }
+
+  #refusedCall() {
+    return this.#link === 'closed' ? 'CLOSED' : undefined;
+  }
+
+  /** @param {string} id */
+  #refusedRoom(id) {
+    return isText(id, (this.limits ?? LENGTHS).roomId) ? undefined : 'INVALID_ROOM_ID';
+  }
+
+  #refusedName() {
+    const { username } = this.#options;
+    const good = username === undefined || isText(username, (this.limits ?? LENGTHS).username);
+    return good ? undefined : 'INVALID_USERNAME';
+  }
+
+  /** @param {Question} question */
+  #refusedQuestion({ type, roomId, after, before, limit }) {
+    if (this.#link === 'closed') return 'CLOSED';
+    if (roomId !== undefined || type !== 'list_rooms') {
+      const refused = this.#refusedRoom(/** @type {string} */ (roomId));
+      if (refused) return refused;
+    }
+    if (after !== undefined && this.#refusedRoom(after)) return 'INVALID_FIELD';
+    if (before !== undefined && !(Number.isSafeInteger(before) && before >= 0)) return 'INVALID_FIELD';
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 1)) return 'INVALID_LIMIT';
+    if (type === 'get_history' && !this.#rooms.get(roomId ?? '')?.wanted) return 'NOT_IN_ROOM';
+    return this.#questions.length >= this.#options.maxPending ? 'QUEUE_FULL' : undefined;
+  }
+
+  // Promises.
+
+  /** The first message of the outbox is done with. @param {Room} room @param {(pending: Pending) => void} how */
+  #settle(room, how) {
+    const pending = room.outbox.shift();
+    if (!pending) return;
+    this.#pendingCount -= 1;
+    how(pending);
+  }
+
+  /** @param {Room} room @param {Pending} pending @param {string} code */
+  #rejectPending(room, { call, clientMsgId }, code) {
+    this.#reject(call, code, { room: room.id, clientMsgId });
+  }
+
+  /** What is in flight stays, for its answer. @param {Room} room @param {string | Failure} why */
+  #rejectOutbox(room, why) {
+    for (const pending of room.outbox.splice(room.outbox[0]?.inFlight ? 1 : 0)) {
+      this.#pendingCount -= 1;
+      const details = { room: room.id, clientMsgId: pending.clientMsgId };
+      this.#reject(pending.call, pending.unanswered ? 'OUTCOME_UNKNOWN' : why, details);
+    }
+  }
+
+  /** Nothing more comes of what was asked about this room. @param {Room} room @param {string | Failure} why */
+  #rejectRoom(room, why) {
+    const first = room.outbox[0];
+    if (first?.inFlight) Object.assign(first, { inFlight: false, unanswered: true });
+    for (const join of room.joins.splice(0)) this.#reject(join, why, { room: room.id });
+    this.#rejectOutbox(room, why);
+    this.#rejectQuestions(room.id, why);
+  }
+
+  /** @param {string} id @param {string | Failure} why */
+  #rejectQuestions(id, why) {
+    const isAbout = (/** @type {Question} */ question) => question.type === 'get_history' && question.roomId === id;
+    for (const question of this.#questions.filter(isAbout)) this.#rejectQuestion(question, why);
+    this.#questions = this.#questions.filter((question) => !isAbout(question));
+  }
+
+  /** @param {Question} question @param {string | Failure} why */
+  #rejectQuestion({ call, roomId }, why) {
+    if (call !== undefined) this.#reject(call, why, { room: roomId });
+  }
+
+  /** @param {number} call @param {any} value */
+  #resolve(call, value) {
+    this.#outputs.push({ do: 'resolve', call, value });
+  }
+
+  /**
+   * @param {number} call
+   * @param {string | Failure} why
+   * @param {{ room?: string, clientMsgId?: string }} details
+   */
+  #reject(call, why, details) {
+    const { code, message } = typeof why === 'string' ? { code: why, message: sentence(why) } : why;
+    this.#outputs.push({ do: 'reject', call, failure: { code, message, ...details } });
+  }
+
+  /** @param {keyof Events} type @param {any} event */
+  #emit(type, event) {
+    this.#outputs.push({ do: 'emit', type, event });
+  }
+}
+
+/** @param {string} id @param {number} call @param {number | undefined} history @param {Position | undefined} since @returns {Room} */
+function newRoom(id, call, history, since) {
+  return {
+    id,
+    wanted: true,
+    phase: 'out',
+    member: false,
+    resync: false,
+    position: since,
+    since,
+    history,
+    replayed: 0,
+    users: [],
+    userCount: 0,
+    typing: new Map(),
+    typedAt: -Infinity,
+    outbox: [],
+    joins: [call],
+    leaves: [],
+    page: [],
+    refusals: 0,
+    retryAt: 0,
+  };
+}
+
+/** @param {string} code @returns {string} */
+function sentence(code) {
+  const sentences = /** @type {Record<string, string>} */ ({ ...CLIENT_ERRORS, ...REFUSALS });
+  return sentences[code] ?? code;
+}
+
+/** @param {string} text @returns {Record<string, any> | undefined} */
+function parse(text) {
+  try {
+    const value = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {unknown} value @returns {value is Record<string, any>} */
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** @param {unknown} value @returns {value is number} */
+function isCount(value) {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/** Half a character is none: JSON can carry it, but no server may take it. @param {unknown} text @param {number} most */
+function isText(text, most) {
+  if (typeof text !== 'string' || text === '' || text.length > 2 * most) return false;
+  return !/\p{Surrogate}/u.test(text) && [...text].length <= most;
+}
+
+/** @param {unknown} text @param {number} most */
+function isPrintable(text, most) {
+  return typeof text === 'string' && /^[\x21-\x7e]+$/.test(text) && text.length <= most;
+}
+
+/**
+ * A connection to a Parlor server that comes back by itself.
+ *
+ * @example
+ * const client = new ParlorClient('ws://127.0.0.1:8080/ws', { username: 'Alice' });
+ * client.on('message', ({ from, text }) => console.log(`${from}: ${text}`));
+ * await client.join('general');
+ * const { seq } = await client.send('general', 'Hello!');
+ */
+export class ParlorClient {
+  #core;
+  #url;
+  #options;
+  #environment;
+  /** @type {WebSocketLike | undefined} The one whose events count. */
+  #socket;
+  /** Names the attempt to connect, so that a token that comes late is not taken for another one's. */
+  #attempt = 0;
+  /** @type {any} */
+  #timer;
+  #timerAt = Infinity;
+  /** @type {Output[]} */
+  #outputs = [];
+  #isCarryingOut = false;
+  #nextCall = 1;
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: ParlorError) => void }>} */
+  #calls = new Map();
+  /** @type {Map<keyof Events, Set<(event: any) => void>>} */
+  #listeners = new Map();
+
+  /**
+   * Connects as soon as the current task is done, so listeners that are added at once miss nothing.
+   * @param {string | URL} url ws:, wss:, http: or https:; may be relative on a page.
+   * @param {Options} [options]
+   */
+  constructor(url, options = {}) {
+    this.#url = webSocketUrl(url);
+    this.#options = options;
+    this.#environment = options.environment ?? SYSTEM;
+    this.#core = new ClientCore({ ...options, random: this.#environment.random, idPrefix: randomId() });
+    if (!this.#webSocket()) throw new TypeError('Pass a WebSocket class in the options: there is none here.');
+    queueMicrotask(() => this.#input((core, now) => core.start(now)));
+  }
+
+  /** Where the connection stands. @returns {State} */
+  get state() {
+    return this.#core.state;
+  }
+
+  /** The user's name, as the server spells it once it has said so. @returns {string | undefined} */
+  get username() {
+    return this.#core.username;
+  }
+
+  /** What the server allows; unknown before its first hello. @returns {Limits | undefined} */
+  get limits() {
+    return this.#core.limits;
+  }
+
+  /** The server's name and version. @returns {string | undefined} */
+  get server() {
+    return this.#core.server;
+  }
+
+  /** How many messages are not yet stored. @returns {number} */
+  get pending() {
+    return this.#core.pending;
+  }
+
+  /**
+   * Calls `listener` with each event of a type. A listener that throws is reported and harms nobody.
+   * @template {keyof Events} K
+   * @param {K} type
+   * @param {(event: Events[K]) => void} listener
+   * @returns {() => void} Stops it.
+   */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /**
+   * Joins a room and stays in it across reconnects, until `leave`. Waits for a connection if there
+   * is none, and until a server that cannot store can; rejected with the server's code if the room or
+   * the name is refused. Joining again resolves with how things stand.
+   * @param {string} room
+   * @param {{ history?: number, since?: Position }} [options] How many messages to replay (50 if
+   *   absent, 100 at most), or the position from which to go on.
+   * @returns {Promise<Joined>}
+   */
+  join(room, options) {
+    return this.#call((core, now, call) => core.join(now, call, room, options));
+  }
+
+  /**
+   * Leaves a room. Messages that were not sent yet are rejected with LEFT.
+   * @param {string} room
+   * @returns {Promise<void>}
+   */
+  leave(room) {
+    return this.#call((core, now, call) => core.leave(now, call, room));
+  }
+
+  /**
+   * Sends a message. Resolves when it is stored, which takes as long as the server is away.
+   * @param {string} room One that was joined, or is being joined.
+   * @param {string} text
+   * @param {{ clientMsgId?: string }} [options] An id of one's own, to recognise the message by: 1 to
+   *   64 printable ASCII characters, never used before in this room.
+   * @returns {Promise<Message>}
+   */
+  send(room, text, { clientMsgId } = {}) {
+    return this.#call((core, now, call) => core.send(now, call, room, text, clientMsgId));
+  }
+
+  /**
+   * Tells the others that this user is typing, or has stopped. Call it at each keystroke: it is told
+   * no more often than needed, and sending a message ends it.
+   * @param {string} room
+   * @param {boolean} [active]
+   */
+  typing(room, active = true) {
+    this.#input((core, now) => core.typing(now, room, active));
+  }
+
+  /**
+   * A page of a joined room's history, in ascending order. No `message` events come of it.
+   * @param {string} room
+   * @param {{ before?: number, limit?: number }} [options] The seq to end before (the newest if
+   *   absent), and how many at most (50 if absent, 100 at most).
+   * @returns {Promise<{ room: string, epoch: string, messages: Message[], hasMore: boolean }>}
+   */
+  history(room, { before, limit } = {}) {
+    return this.#call((core, now, call) => core.ask(now, call, { type: 'get_history', roomId: room, before, limit }));
+  }
+
+  /**
+   * The open rooms that one may join, sorted by id: at most 1000 that come after `after`.
+   * @param {{ after?: string }} [options]
+   * @returns {Promise<{ rooms: { id: string, userCount: number }[], roomCount: number }>}
+   */
+  rooms({ after } = {}) {
+    return this.#call((core, now, call) => core.ask(now, call, { type: 'list_rooms', after }));
+  }
+
+  /**
+   * Who is in a room, at most 1000 of them.
+   * @param {string} room
+   * @returns {Promise<{ room: string, users: string[], userCount: number }>}
+   */
+  users(room) {
+    return this.#call((core, now, call) => core.ask(now, call, { type: 'list_users', roomId: room }));
+  }
+
+  /** Offline: connects at once. Online: looks whether the server still answers. */
+  retry() {
+    this.#input((core, now) => core.retry(now));
+  }
+
+  /** Ends the connection for ever. Whatever is pending is rejected with CLOSED; a message in flight may be stored all the same. */
+  close() {
+    this.#input((core, now) => core.close(now));
+  }
+
+  #webSocket() {
+    return this.#options.WebSocket ?? /** @type {any} */ (globalThis).WebSocket;
+  }
+
+  /** @param {(core: ClientCore, now: number, call: number) => Output[]} input @returns {Promise<any>} */
+  #call(input) {
+    return new Promise((resolve, reject) => {
+      const call = this.#nextCall++;
+      this.#calls.set(call, { resolve, reject });
+      this.#input((core, now) => input(core, now, call));
+    });
+  }
+
+  /** @param {(core: ClientCore, now: number) => Output[]} input */
+  #input(input) {
+    this.#outputs.push(...input(this.#core, this.#environment.now()));
+    // A listener's own call waits its turn, so that events keep their order.
+    if (this.#isCarryingOut) return;
+    this.#isCarryingOut = true;
+    for (let output = this.#outputs.shift(); output; output = this.#outputs.shift()) this.#carryOut(output);
+    this.#isCarryingOut = false;
+    this.#schedule();
+  }
+
+  /** @param {Output} output */
+  #carryOut(output) {
+    switch (output.do) {
+      case 'connect':
+        return void this.#connect();
+      case 'transmit':
+        return this.#transmit(output.text);
+      case 'hangUp':
+        return this.#hangUp();
+      case 'remember':
+        return this.#remember(output.resumeToken);
+      case 'emit':
+        return this.#emit(output.type, output.event);
+      case 'resolve':
+        return this.#take(output.call)?.resolve(output.value);
+      case 'reject':
+        return this.#take(output.call)?.reject(new ParlorError(output.failure));
+    }
+  }
+
+  async #connect() {
+    const attempt = ++this.#attempt;
+    const { token } = this.#options;
+    /** @type {string | undefined} */
+    let identity;
+    try {
+      identity = typeof token === 'function' ? await token() : token;
+    } catch {
+      if (attempt !== this.#attempt) return;
+      this.#emit('error', { code: 'TOKEN_FAILED', message: sentence('TOKEN_FAILED') });
+      return this.#input((core, now) => core.closed(now, undefined, 'no token'));
+    }
+    if (attempt === this.#attempt) this.#dial(identity);
+  }
+
+  /** @param {string | undefined} token */
+  #dial(token) {
+    const WebSocket = this.#webSocket();
+    /** @type {WebSocketLike} */
+    let socket;
+    try {
+      socket = new WebSocket(this.#url);
+    } catch {
+      return this.#input((core, now) => core.closed(now, undefined, 'cannot connect'));
+    }
+    this.#socket = socket;
+    const input = (/** @type {(core: ClientCore, now: number) => Output[]} */ of) => {
+      if (this.#socket === socket) this.#input(of);
+    };
+    const ended = (/** @type {number} */ code, /** @type {string} */ reason) =>
+      input((core, now) => {
+        this.#socket = undefined;
+        return core.closed(now, code, reason);
+      });
+    socket.onopen = () => input((core, now) => core.opened(now, { token, resumeToken: this.#remembered() }));
+    socket.onmessage = ({ data }) => {
+      if (typeof data === 'string') input((core, now) => core.received(now, data));
+    };
+    socket.onclose = ({ code, reason }) => ended(code, String(reason));
+    // It means that the connection has failed; not every implementation says so once more with close.
+    socket.onerror = () => ended(1006, '');
+  }
+
+  /** @param {string} text */
+  #transmit(text) {
+    try {
+      this.#socket?.send(text);
+    } catch {
+      // A socket that is closing: its end is reported next.
+    }
+  }
+
+  #hangUp() {
+    this.#attempt += 1;
+    const socket = this.#socket;
+    this.#socket = undefined;
+    try {
+      socket?.close(1000);
+    } catch {
+      // There is nothing left to close.
+    }
+  }
+
+  #key() {
+    return `parlor ${this.#url} ${this.#options.username ?? ''}`;
+  }
+
+  #remembered() {
+    try {
+      return this.#options.storage?.getItem(this.#key()) ?? undefined;
+    } catch {
+      // The person does not allow it.
+      return undefined;
+    }
+  }
+
+  /** @param {string} resumeToken */
+  #remember(resumeToken) {
+    try {
+      this.#options.storage?.setItem(this.#key(), resumeToken);
+    } catch {
+      // Full, or not allowed: other tabs are guests of their own then.
+    }
+  }
+
+  /** @param {number} call */
+  #take(call) {
+    const promise = this.#calls.get(call);
+    this.#calls.delete(call);
+    return promise;
+  }
+
+  /** @param {keyof Events} type @param {any} event */
+  #emit(type, event) {
+    const told = type === 'error' ? new ParlorError(event) : event;
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+      try {
+        listener(told);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+
+  #schedule() {
+    const deadline = this.#core.deadline() ?? Infinity;
+    // Each message moves the deadline on; a timer that rings early costs less than a new one each time.
+    if (deadline >= this.#timerAt && deadline < Infinity) return;
+    this.#environment.clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    if (deadline === Infinity) return;
+    const ring = () => {
+      this.#timerAt = Infinity;
+      this.#input((core, now) => core.tick(now));
+    };
+    // A fraction of a millisecond is not waited for by every timer, and would ring without an effect.
+    this.#timer = this.#environment.setTimeout(ring, Math.max(0, Math.ceil(deadline - this.#environment.now())));
+  }
+}
+
+/** Time that never goes back, close to `Date.now`. */
+const SYSTEM = Object.freeze({
+  now: () => performance.timeOrigin + performance.now(),
+  setTimeout: (/** @type {() => void} */ call, /** @type {number} */ ms) => setTimeout(call, ms),
+  clearTimeout: (/** @type {any} */ timer) => clearTimeout(timer),
+  random: () => Math.random(),
+});
+
+/** @param {string | URL} url */
+function webSocketUrl(url) {
+  const absolute = new URL(url, /** @type {any} */ (globalThis).location?.href);
+  if (absolute.protocol === 'http:' || absolute.protocol === 'https:') {
+    absolute.protocol = absolute.protocol === 'https:' ? 'wss:' : 'ws:';
+  }
+  absolute.hash = '';
+  if (!['ws:', 'wss:'].includes(absolute.protocol)) throw new TypeError(`Pass a ws:, wss:, http: or https: URL, not ${absolute.protocol}`);
+  return absolute.href;
+}
+
+/** @param {unknown} error */
+function report(error) {
+  const { reportError, console } = /** @type {any} */ (globalThis);
+  if (reportError) reportError(error);
+  else console.error(error);
+}
