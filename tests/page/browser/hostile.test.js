@@ -47,17 +47,16 @@ const NAMES = [
 ];
 const ROOMS = [...NAMES, '../..', 'a&room=b#c%20', '#', 'W'.repeat(64), '﷽'.repeat(64)];
 
-const box = (page) =>
-  page.evaluate(() => ({
-    document: [document.documentElement.scrollWidth, document.documentElement.clientWidth],
-    log: document.querySelector('[role=log]').getBoundingClientRect().toJSON(),
-    message: document.querySelector('textarea, [contenteditable]').getBoundingClientRect().toJSON(),
-  }));
+const boxes = async ({ log, message, sendButton }) =>
+  Promise.all([log, message, sendButton].map((each) => each.boundingBox()));
 
 async function assertUnharmed(person) {
   const harm = await person.page.evaluate(() => ({
     ran: globalThis.planted,
-    elements: document.querySelectorAll('.planted, img, iframe, [onerror], [onload], [onmouseover], log script, log style').length,
+    elements: [
+      ...document.querySelectorAll('.planted, iframe, [onerror], [onload], [onmouseover]'),
+      ...document.querySelectorAll(':is([role=log], [role=list]) :is(img, svg, script, style, h1, b)'),
+    ].length,
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     wideLog: (({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('[role=log]')),
   }));
@@ -78,13 +77,13 @@ for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 640 
     const mallory = await stage.robot('Mallory', 'general');
     await mallory.say('general', 'As it was');
     await alice.sees('As it was');
-    const before = await box(alice.page);
+    const before = await boxes(alice);
     for (const text of TEXTS) {
       await mallory.say('general', text);
       await eventually(async () => assert.equal(await holding(alice, text), 1, JSON.stringify(text.slice(0, 80))));
     }
     await assertUnharmed(alice);
-    assert.deepEqual(await box(alice.page), before);
+    assert.deepEqual(await boxes(alice), before);
 
     const links = await alice.log.locator('a').evaluateAll((links) =>
       links.map(({ href, rel, target, textContent }) => ({ href, rel, target, textContent })),

@@ -127,6 +127,7 @@ export class Person {
     this.log = page.getByRole('log', { name: 'Messages', exact: true });
     this.message = page.getByRole('textbox', { name: 'Message', exact: true });
     this.sendButton = page.getByRole('button', { name: 'Send', exact: true });
+    this.leaveButton = page.getByRole('button', { name: 'Leave', exact: true });
     this.connection = page.getByRole('status', { name: 'Connection', exact: true });
   }
 
@@ -134,8 +135,9 @@ export class Person {
     await this.page.goto(this.url);
   }
 
-  /** From the first screen into a room, by the form. */
+  /** Into a room, by the form. */
   async joins(room, name) {
+    if (await this.#toggle('Rooms').isVisible()) await this.shows(this.rooms);
     if (name !== undefined) await this.yourName.fill(name);
     await this.room.fill(room);
     await this.joinButton.click();
@@ -145,6 +147,11 @@ export class Person {
   async says(text) {
     await this.message.fill(text);
     await this.sendButton.click();
+  }
+
+  async leaves(room) {
+    await this.opens(room);
+    await this.leaveButton.click();
   }
 
   roomEntry(room) {
@@ -168,6 +175,21 @@ export class Person {
   async names(known) {
     const entries = await this.people.getByRole('listitem').allInnerTexts();
     return entries.map((entry) => known.find((name) => entry.includes(name)) ?? entry).sort();
+  }
+
+  /** Where the list is behind a button, as on a narrow screen: opens it. */
+  async shows(list) {
+    await this.#toggle(list === this.rooms ? 'Rooms' : 'People').click();
+    await list.waitFor();
+  }
+
+  async hides(list) {
+    await this.page.keyboard.press('Escape');
+    await list.waitFor({ state: 'hidden' });
+  }
+
+  #toggle(name) {
+    return this.page.getByRole('button', { name: new RegExp(`^${name}`) });
   }
 
   async isAtEnd() {

@@ -34,8 +34,14 @@ scenario('two people meet, type and talk', {}, async (stage) => {
 
   await bob.leaves('general');
   await alice.personEntry('Bob').waitFor({ state: 'detached' });
-  await bob.roomEntry('general').waitFor({ state: 'detached' });
-  await eventually(async () => assert.match(await alice.roomEntry('general').innerText(), /\b1\b/));
+  await bob.message.waitFor({ state: 'hidden' });
+  for (const person of [alice, bob]) {
+    await eventually(async () => assert.match(await person.roomEntry('general').innerText(), /\b1\b/));
+  }
+  // The list of rooms leads back.
+  await bob.opens('general');
+  await alice.personEntry('Bob').waitFor();
+  await bob.sees('Said with Enter');
 });
 
 scenario('who stops typing without a word is forgotten', {}, async (stage) => {

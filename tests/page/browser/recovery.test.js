@@ -51,6 +51,49 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
   });
 }
 
+scenario('who was named so while the server was away keeps the name', { losesServer: true }, async (stage) => {
+  const alice = await stage.person({ blank: true });
+  let held = false;
+  await alice.page.routeWebSocket(/^ws:/, (socket) => (held ? socket.close() : socket.connectToServer()));
+  await alice.arrives();
+  await alice.joins('general', 'Alice');
+  held = true;
+  await stage.server.end('SIGKILL');
+  await alice.says('not to be lost');
+  await stage.server.comeBack();
+  const other = await stage.robot('Alice', 'general');
+  held = false;
+  await eventually(async () => {
+    const retry = alice.page.getByRole('button', { name: 'Retry now' });
+    if (await retry.isVisible()) await retry.click({ timeout: 100 });
+    assert.match(await alice.page.getByRole('alert').allInnerTexts().then((texts) => texts.join(' ')), /name/i);
+  });
+  await alice.log.getByText(/Not sent/).waitFor();
+  await alice.yourName.fill('Alice the first');
+  await alice.page.getByRole('button', { name: 'Change' }).click();
+  await alice.personEntry('Alice the first').waitFor();
+  await alice.log.getByRole('button', { name: 'Retry' }).click();
+  await eventually(() => assert.deepEqual(other.texts('general'), ['not to be lost']));
+  await eventually(async () => assert.equal(await alice.log.getByText(/Not sent|Sending/).count(), 0));
+  assert.deepEqual(await alice.lines(/^not to/), ['not to be lost']);
+});
+
+scenario('the network of one person goes away and comes back', { losesServer: true }, async (stage) => {
+  const alice = await stage.person();
+  await alice.joins('general', 'Alice');
+  const bob = await stage.robot('Bob', 'general');
+  await bob.say('general', 'line 1');
+  await alice.sees('line 1');
+  await alice.page.context().setOffline(true);
+  await bob.say('general', 'line 2');
+  await alice.says('line 3');
+  await alice.log.getByText(/Sending/).waitFor();
+  await alice.page.context().setOffline(false);
+  await eventually(async () => assert.deepEqual(await alice.lines(/^line/), ['line 1', 'line 2', 'line 3']));
+  await eventually(() => assert.deepEqual(bob.texts('general'), ['line 1', 'line 2', 'line 3']));
+  await alice.log.getByText(/Sending/).waitFor({ state: 'detached' });
+});
+
 scenario('two tabs are one person, before and after the server was killed', { losesServer: true }, async (stage) => {
   const alice = await stage.profile();
   const first = await stage.person({ profile: alice });
