@@ -155,6 +155,8 @@ export class Log {
     const room = this.#room;
     if (older === undefined || room === undefined || room.older !== 'idle' || !room.hasSpace) return;
     if (room.state !== 'in' || this.#log.clientHeight === 0) return;
+    // The last messages follow the join by themselves; only a click asks before they are here.
+    if (room.entries.length === room.formerCount) return;
     const top = this.#top(older);
     if (top > -AHEAD_PIXELS && top < this.#log.clientHeight) this.#on.older(room);
   }

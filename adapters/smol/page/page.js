@@ -346,8 +346,9 @@ async function loadOlder(room) {
   // Offline, the answer would be long in coming: the next "joined" makes it possible again.
   room.older = 'loading';
   draw();
+  const before = room.oldest;
   try {
-    room.addOlder(await client.history(room.name, { before: room.oldest, limit: PAGE }));
+    room.addOlder(await client.history(room.name, { before, limit: PAGE }), before);
   } catch {
     room.older = 'failed';
   }

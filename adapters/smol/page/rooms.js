@@ -190,15 +190,18 @@ export class Room {
   /**
    * Puts what history gave before what is there, if it fits on.
    * @param {{ epoch: string, messages: Message[], hasMore: boolean }} page
+   * @param {number} before which seq it was asked for
    */
-  addOlder({ epoch, messages, hasMore }) {
+  addOlder({ epoch, messages, hasMore }, before) {
     this.older = 'idle';
-    if (epoch !== this.#epoch) return;
-    const before = this.oldest;
+    // Meanwhile messages came in or were dropped there: asking again, from the oldest, mends it.
+    if (epoch !== this.#epoch || before !== this.oldest) return;
     const older = messages.filter((message) => message.epoch === epoch && message.seq < before);
     const fits = older.length === 0 || older.at(-1).seq === before - 1;
-    // Meanwhile entries were dropped: asking again, from the present oldest, mends it.
-    if (!fits) return;
+    if (!fits) {
+      this.older = 'failed';
+      return;
+    }
     this.entries.splice(this.#former, 0, ...older);
     if (!hasMore) this.#floor = this.oldest;
     // More, but nothing that is older: asking again at once would ask for ever.
