@@ -62,7 +62,9 @@ export class Banner {
   #offline() {
     this.#away = true;
     const tick = () => {
-      const seconds = Math.max(0, Math.ceil((this.#state.retryAt - Date.now()) / 1000));
+      // The client's clock, which goes on evenly when the wall clock is set.
+      const now = performance.timeOrigin + performance.now();
+      const seconds = Math.max(0, Math.ceil((this.#state.retryAt - now) / 1000));
       this.#put('offline', 'Offline.', `Trying again in ${seconds} s`);
     };
     tick();

@@ -18,10 +18,10 @@ const SENTENCES = new Map(Object.entries({
   SERVER_SHUTDOWN: 'The server is going away for a moment. Try again.',
   UNAUTHORIZED: 'The server does not let you in.',
   FORBIDDEN: 'You are not allowed into this room.',
-  CLOSED: 'The connection was closed. It may or may not have been sent.',
+  CLOSED: 'The connection was closed.',
   LEFT: 'You left the room before.',
   QUEUE_FULL: 'Too many messages are waiting. Try again when some of them are sent.',
-  OUTCOME_UNKNOWN: 'It may or may not have been sent: look whether it is there before you retry.',
+  OUTCOME_UNKNOWN: 'This may or may not have been sent: look for it before you retry.',
 }));
 
 /**

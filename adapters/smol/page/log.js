@@ -183,7 +183,11 @@ export class Log {
       case 'older': return this.#makeOlder();
       case 'start': return element('p', { class: 'start' });
       case 'day': return separator('day');
-      case 'lost': return separator('lost', 'The server lost its earlier history here; messages may be missing.');
+      case 'lost': {
+        const made = separator('lost', 'The server lost its earlier history here; messages may be missing.');
+        made.setAttribute('role', 'note');
+        return made;
+      }
       case 'new': return separator('new', 'New messages');
       case 'message': {
         const { from, text, timestamp, own, seq } = row.message;
@@ -245,17 +249,18 @@ function refreshOlder(child, state) {
 }
 
 /** @param {Element} child @param {import('./rooms.js').Outgoing} outgoing */
-function refreshOutgoing(child, { state, reason }) {
+function refreshOutgoing(child, { state, code, reason = '' }) {
   const fate = child.lastElementChild;
   const [text, retry, discard] = fate.children;
   child.dataset.state = state;
-  setText(text, { pending: 'Sending…', sent: 'Sent', failed: `Not sent. ${reason ?? ''}`.trim() }[state]);
+  // "Not sent" would be more than anybody knows of an unknown outcome.
+  const failed = code === 'OUTCOME_UNKNOWN' ? reason : `Not sent. ${reason}`;
+  setText(text, { pending: 'Sending…', sent: 'Sent', failed }[state]);
   retry.hidden = discard.hidden = state !== 'failed';
 }
 
 /** @param {string} kind @param {string} [text] */
 function separator(kind, text = '') {
-  // A separator's children are presentational: its text is its name.
   return element('div', { class: `separator ${kind}` }, element('span', {}, text));
 }
 

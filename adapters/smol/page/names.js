@@ -14,7 +14,10 @@ export function tintOf(name) {
   // FNV-1a, 32 bits: short, and spreads names that differ in one letter.
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i += 1) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
-  return (hash >>> 0) % TINTS;
+  // Its low bits hardly differ for short names: the high ones are mixed in (MurmurHash3's end).
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 16)) >>> 0) % TINTS;
 }
 
 /**

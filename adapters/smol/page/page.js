@@ -63,7 +63,8 @@ const handlers = {
     refreshList();
   },
   joined(joined) {
-    rooms.ensure(joined.room).joined(joined);
+    // A room that was left before the answer came is not one's own any more.
+    rooms.find(joined.room)?.joined(joined);
     refreshList();
   },
   left({ room: name, code, reason }) {
@@ -157,6 +158,7 @@ async function enter(name, roomName) {
   }
   if (trial !== attempt) return attempt.client.close();
   const others = rooms.own.filter((room) => room.name !== roomName);
+  rooms.ensure(roomName);
   adopt(attempt);
   memory.add(roomName);
   for (const room of others) joinAgain(room);
@@ -403,6 +405,8 @@ function showScreen() {
     byId(id).hidden = !inChat;
   }
   byId('welcome').hidden = inChat;
+  // Alone, the form is what the page is about; beside the log it is not.
+  byId('sidebar').setAttribute('role', inChat ? 'complementary' : 'main');
 }
 
 let scheduled = false;

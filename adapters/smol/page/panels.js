@@ -16,7 +16,8 @@ export class Panels {
   #panels = PANELS.map(({ toggle, panel, wide }) => ({
     toggle: byId(toggle), panel: byId(panel), wide: matchMedia(wide),
   }));
-  #conversation = byId('conversation');
+  // What is in it rather than itself: the page keeps its main landmark.
+  #behind = [...byId('conversation').children];
 
   constructor() {
     for (const each of this.#panels) {
@@ -46,14 +47,14 @@ export class Panels {
   /** Closes whichever is open. */
   close() {
     for (const each of this.#panels) set(each, false);
-    this.#conversation.inert = false;
+    for (const each of this.#behind) each.inert = false;
   }
 
   #open(panel) {
     this.close();
     set(panel, true);
-    this.#conversation.inert = true;
-    panel.panel.querySelector('button:not([hidden]), input')?.focus();
+    for (const each of this.#behind) each.inert = true;
+    panel.panel.querySelector('button:not([hidden]), input, [tabindex]')?.focus();
   }
 }
 

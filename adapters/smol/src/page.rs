@@ -16,6 +16,16 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+macro_rules! file {
+    ($content_type:literal, $name:literal) => {
+        (
+            concat!("/", $name),
+            $content_type,
+            include_str!(concat!("../page/", $name)),
+        )
+    };
+}
+
 /// Where each file is served, what it is, and what is in it. `include_str!` checks that it is UTF-8,
 /// which every answer says.
 ///
@@ -24,16 +34,23 @@ use hyper::{Response, StatusCode};
 /// compiled. parlor-client.d.ts is plain text, for people to look at: .ts is registered as video.
 const FILES: &[(&str, &str, &str)] = &[
     ("/", "text/html", include_str!("../page/index.html")),
-    (
-        "/parlor-client.js",
-        "text/javascript",
-        include_str!("../page/parlor-client.js"),
-    ),
-    (
-        "/parlor-client.d.ts",
-        "text/plain",
-        include_str!("../page/parlor-client.d.ts"),
-    ),
+    file!("text/css", "page.css"),
+    file!("image/svg+xml", "icon.svg"),
+    file!("text/javascript", "page.js"),
+    file!("text/javascript", "banner.js"),
+    file!("text/javascript", "composer.js"),
+    file!("text/javascript", "elements.js"),
+    file!("text/javascript", "explain.js"),
+    file!("text/javascript", "links.js"),
+    file!("text/javascript", "log.js"),
+    file!("text/javascript", "memory.js"),
+    file!("text/javascript", "names.js"),
+    file!("text/javascript", "panels.js"),
+    file!("text/javascript", "rooms.js"),
+    file!("text/javascript", "rows.js"),
+    file!("text/javascript", "sidebar.js"),
+    file!("text/javascript", "parlor-client.js"),
+    file!("text/plain", "parlor-client.d.ts"),
 ];
 
 /// What a page may do: load from its own origin, and never make code of text. By 'self', browsers
