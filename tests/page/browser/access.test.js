@@ -98,13 +98,13 @@ scenario('on a narrow screen', {}, async (stage) => {
     );
     assert.deepEqual(missed, [], 'a finger hits everything');
   };
-  await assertFits();
+  await eventually(assertFits);
   await assertAccessible(alice);
   await alice.yourName.fill('Alice');
   await alice.room.fill('general');
   await alice.joinButton.tap();
   await alice.message.waitFor();
-  await assertFits();
+  await eventually(assertFits);
   await alice.message.fill('Sent with a finger');
   await alice.sendButton.tap();
   await eventually(() => assert.deepEqual(bob.texts('general'), ['Sent with a finger']));
@@ -114,7 +114,7 @@ scenario('on a narrow screen', {}, async (stage) => {
 
   for (const list of [alice.rooms, alice.people]) {
     await alice.shows(list);
-    await assertFits();
+    await eventually(assertFits);
     await assertAccessible(alice);
     await alice.hides(list);
     assert.ok(await alice.message.isVisible());
@@ -122,7 +122,7 @@ scenario('on a narrow screen', {}, async (stage) => {
   await alice.joins('games');
   await alice.says('In another room');
   await alice.sees('In another room');
-  await assertFits();
+  await eventually(assertFits);
 });
 
 const NOW = '2026-05-20T14:36:00Z';
