@@ -226,7 +226,10 @@ export async function eventually(assertion) {
   }
 }
 
-/** Where pictures go: kept by CI, thrown away elsewhere. */
+/**
+ * Where pictures go: kept by CI, thrown away elsewhere. The one of the README is made by
+ * `.ci/page target/page tests/page/browser/access.test.js && cp target/screenshots/light.png assets/page.png`.
+ */
 export async function picture(page, name) {
   const folder = process.env.PARLOR_SCREENSHOTS ?? (await mkdtemp(path.join(tmpdir(), 'parlor-')));
   await mkdir(folder, { recursive: true });
