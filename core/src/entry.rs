@@ -20,17 +20,23 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// At most this many bytes does its plain `message` in `room` take on the wire: never too few,
-    /// and too many only by the digits that its numbers lack and by [`escaped_bytes`].
+    /// At most this many bytes does its `message` in `room` take on the wire, the sender's id
+    /// included: never too few, and too many only by the digits that its numbers lack and by
+    /// [`escaped_bytes`].
     #[must_use]
     pub fn frame_bytes(&self, room: &RoomId) -> usize {
         MESSAGE_OVERHEAD_BYTES
             + escaped_bytes(room.as_str())
             + escaped_bytes(self.from.as_str())
             + escaped_bytes(self.text.as_str())
+            + self.client_msg_id.as_ref().map_or(0, |id| {
+                CLIENT_MSG_ID_OVERHEAD_BYTES + escaped_bytes(id.as_str())
+            })
     }
 }
 
+/// What the field of the sender's id takes besides the id.
+const CLIENT_MSG_ID_OVERHEAD_BYTES: usize = r#","clientMsgId":"""#.len();
 /// The most that a plain `message` takes on the wire besides its three strings: field names,
 /// quotes, two numbers of 20 digits and the frame's head.
 const MESSAGE_OVERHEAD_BYTES: usize =
@@ -55,13 +61,13 @@ mod tests {
     use crate::encode::{encode, frame_bytes};
     use crate::protocol::{Delivery, ServerMessage};
 
-    fn entry(text: &str, number: u64) -> Arc<Entry> {
+    fn entry(text: &str, number: u64, id: Option<&str>) -> Arc<Entry> {
         Arc::new(Entry {
             seq: Seq(number),
             at: Timestamp(number),
             from: Username::new("a\"\\é").unwrap(),
             text: MessageText::new(text).unwrap(),
-            client_msg_id: None,
+            client_msg_id: id.map(|id| ClientMsgId::new(id).unwrap()),
         })
     }
 
@@ -79,9 +85,10 @@ mod tests {
             &"\u{1}".repeat(2000),
             &"x".repeat(100),
         ] {
-            for number in [1, u64::MAX] {
-                let entry = entry(text, number);
-                let message = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
+            for (number, id) in [(1, None), (u64::MAX, None), (1, Some(r#""a-1\"#))] {
+                let entry = entry(text, number, id);
+                let own = Delivery::replayed(room.clone(), entry.clone(), Some(&entry.from));
+                let message = ServerMessage::Message(own);
                 let actual = frame_bytes(encode(&message).len());
                 let estimate = entry.frame_bytes(&room);
                 assert!(actual <= estimate, "{actual} > {estimate} for {text:?}");

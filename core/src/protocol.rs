@@ -280,8 +280,8 @@ pub struct Delivery {
     pub room: RoomId,
     /// What was said.
     pub entry: Arc<Entry>,
-    /// Whether this copy is the sender's and tells the entry's own id.
-    pub acknowledges: bool,
+    /// Whether this copy is for the one who said it, and tells the id it was said with.
+    pub own: bool,
     /// Whether it answers a retry of something already said.
     pub duplicate: bool,
     /// The request's tag.
@@ -289,15 +289,26 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The copy of everybody but the sender, and of history.
+    /// The copy of everybody but the sender, and of a page of history.
     #[must_use]
     pub const fn plain(room: RoomId, entry: Arc<Entry>) -> Self {
         Self {
             room,
             entry,
-            acknowledges: false,
+            own: false,
             duplicate: false,
             reference: None,
+        }
+    }
+
+    /// The copy that a join brings to somebody called `name`: what they said themselves tells its
+    /// id, so that they need not ask whether it was stored. As with retries, the name decides.
+    #[must_use]
+    pub fn replayed(room: RoomId, entry: Arc<Entry>, name: Option<&Username>) -> Self {
+        let own = name.is_some_and(|name| name.key() == entry.from.key());
+        Self {
+            own,
+            ..Self::plain(room, entry)
         }
     }
 }
@@ -325,11 +336,7 @@ impl Serialize for Delivery {
             text: &self.entry.text,
             timestamp: self.entry.at,
             seq: self.entry.seq,
-            client_msg_id: self
-                .entry
-                .client_msg_id
-                .as_ref()
-                .filter(|_| self.acknowledges),
+            client_msg_id: self.entry.client_msg_id.as_ref().filter(|_| self.own),
             reference: self.reference.as_ref(),
             duplicate: self.duplicate.then_some(true),
         }

@@ -552,8 +552,9 @@ impl State {
         let entries = recovered.unwrap_or_else(|| log.last(room, join.history, budget));
         joined.history = count(entries.len());
         effects.push(send(conn, ServerMessage::Joined(joined)));
+        let name = self.presence.username(conn);
         for entry in entries {
-            let delivery = Delivery::plain(room.clone(), entry);
+            let delivery = Delivery::replayed(room.clone(), entry, name);
             effects.push(send(conn, ServerMessage::Message(delivery)));
         }
     }
@@ -626,7 +627,7 @@ impl State {
             let own = Delivery {
                 room,
                 entry,
-                acknowledges: true,
+                own: true,
                 duplicate,
                 reference: reference.clone(),
             };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parlor_core::encode::{encode, frame_bytes};
 use parlor_core::event::Identity;
+use parlor_core::name::NameKey;
 use parlor_core::protocol::{
     Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, RoomInfo, RoomList,
     SERVER, Since, Typing, UserJoined, UserLeft, UserList,
@@ -522,7 +523,7 @@ impl Model {
             ServerMessage::Message(Delivery {
                 room: room.clone(),
                 entry: entry.clone(),
-                acknowledges: id.is_some() || reference.is_some(),
+                own: id.is_some() || reference.is_some(),
                 duplicate,
                 reference: reference.clone(),
             })
@@ -708,7 +709,7 @@ impl Model {
         }
         history.count = size(fitting.len());
         history.has_more = page.has_more || fitting.len() < page.entries.len();
-        self.replay(fetch.conn, &fetch.room, fitting);
+        self.replay(fetch.conn, &fetch.room, fitting, None);
         self.send(fetch.conn, ServerMessage::History(history));
     }
 
@@ -758,7 +759,10 @@ impl Model {
     }
 
     fn answer_join(&mut self, room: &RoomId, join: &Join) {
-        let own = self.user_of(join.conn).expect("a join fixes a name");
+        let own = self
+            .user_of(join.conn)
+            .expect("a join fixes a name")
+            .clone();
         let all = self.users_of(room);
         let most = self.limits.listed_users as usize;
         let mut users = all[..most.min(all.len())].to_vec();
@@ -802,7 +806,7 @@ impl Model {
         }
         joined.history = size(replayed.len());
         self.send(join.conn, ServerMessage::Joined(joined));
-        self.replay(join.conn, room, replayed);
+        self.replay(join.conn, room, replayed, Some(own.name.key()));
     }
 
     fn exit(&mut self, conn: ConnId, room: &RoomId, reason: Cause) {
@@ -858,10 +862,18 @@ impl Model {
         }
     }
 
-    fn replay(&mut self, to: ConnId, room: &RoomId, entries: Vec<Arc<Entry>>) {
+    /// What `name` said themselves tells its id.
+    fn replay(
+        &mut self,
+        to: ConnId,
+        room: &RoomId,
+        entries: Vec<Arc<Entry>>,
+        name: Option<&NameKey>,
+    ) {
         for entry in entries {
-            let plain = Delivery::plain(room.clone(), entry);
-            self.send(to, ServerMessage::Message(plain));
+            let mut delivery = Delivery::plain(room.clone(), entry);
+            delivery.own = name == Some(delivery.entry.from.key());
+            self.send(to, ServerMessage::Message(delivery));
         }
     }
 

@@ -694,7 +694,7 @@ impl Client {
             return reached.rule("T-8", true, String::new);
         }
         // What others say answers nothing.
-        let is_live = is_new && matches!(message, ServerMessage::Message(d) if !d.acknowledges);
+        let is_live = is_new && matches!(message, ServerMessage::Message(d) if !d.own);
         reached.rule("T-8", !is_answer || is_live, || {
             format!("{} asked {:?} and gets {message:?}", self.conn, self.asked)
         })

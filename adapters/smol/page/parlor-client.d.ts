@@ -47,7 +47,7 @@ export function randomId(): string;
  * @property {number} timestamp When it was stored, ms since the Unix epoch, on the server's clock.
  * @property {boolean} own Whether it was said under this client's name.
  * @property {boolean} replayed Whether it was said before the join that brought it.
- * @property {string} [clientMsgId] On messages sent by this very connection.
+ * @property {string} [clientMsgId] On messages that this very client sent.
  */
 /**
  * @typedef {object} Joined
@@ -170,6 +170,7 @@ export class ParlorError extends Error {
  * @property {Position | undefined} position The last message delivered.
  * @property {Position | undefined} since Where the next stay begins.
  * @property {number | undefined} history How many messages a first join replays.
+ * @property {boolean} isGapped Whether a part of the log was missed at the last join.
  * @property {number} replayed Up to this seq, messages were said before the join.
  * @property {string[]} users
  * @property {number} userCount
@@ -184,15 +185,15 @@ export class ParlorError extends Error {
  */
 /**
  * @typedef {object} Question A request that changes nothing, so it may be asked again.
- * @property {'list_rooms' | 'list_users' | 'get_history' | 'ping'} type
- * @property {number} [call]
+ * @property {'list_rooms' | 'list_users' | 'get_history'} type
+ * @property {number} call
  * @property {string} [roomId]
  * @property {string} [after]
  * @property {number} [before]
  * @property {number} [limit]
  */
 /**
- * @typedef {{ ref: string, type: 'hello' }
+ * @typedef {{ ref: string, type: 'hello' | 'ping' | 'typing' }
  *   | { ref: string, type: 'join' | 'leave', room: Room }
  *   | { ref: string, type: 'message', room: Room, pending: Pending }
  *   | { ref: string, type: 'question', question: Question }} Request
@@ -202,9 +203,9 @@ export class ParlorError extends Error {
  * order; `deadline` says when to call `tick` at the latest. Inputs about a socket are those of the
  * last one asked for by `connect` and not given up by `hangUp` since.
  *
- * A connection's answers come in the order of its requests, so an answer also tells that whatever
- * was asked before it and has none was refused unread (flood control of frames cannot name what it
- * refuses).
+ * A connection's answers come in the order of its requests. So a refusal without a `ref` (flood
+ * control of frames cannot name what it has not read) is about the first request that has no answer,
+ * and an answer tells that whatever was asked before it and has none was refused.
  *
  * One message of a room is in flight at a time. That costs a round trip for each, and it is what
  * keeps the order when one of them is refused for a while.
@@ -213,6 +214,8 @@ export class ClientCore {
     /**
      * @param {object} options
      * @param {() => number} options.random
+     * @param {() => string | undefined} [options.remembered] What `remember` last kept, by whichever
+     *   client of this guest; absent where clients share nothing.
      * @param {string} options.idPrefix Makes message ids of this client unlike those of any other.
      * @param {string} [options.username]
      * @param {string} [options.resumeToken]
@@ -223,6 +226,7 @@ export class ClientCore {
      */
     constructor(options: {
         random: () => number;
+        remembered?: (() => string | undefined) | undefined;
         idPrefix: string;
         username?: string | undefined;
         resumeToken?: string | undefined;
@@ -254,13 +258,9 @@ export class ClientCore {
     /**
      * The socket is open.
      * @param {number} now
-     * @param {{ token?: string, resumeToken?: string }} identity The resume token is what `remember`
-     *   last kept, by whichever client.
+     * @param {string} [token]
      */
-    opened(now: number, { token, resumeToken }: {
-        token?: string;
-        resumeToken?: string;
-    }): Output[];
+    opened(now: number, token?: string): Output[];
     /** @param {number} now @param {string} text */
     received(now: number, text: string): Output[];
     /**
@@ -286,8 +286,8 @@ export class ClientCore {
     send(now: number, call: number, id: string, text: string, clientMsgId?: string): Output[];
     /** @param {number} now @param {string} id @param {boolean} active */
     typing(now: number, id: string, active: boolean): Output[];
-    /** @param {number} now @param {number} call @param {Question} question */
-    ask(now: number, call: number, question: Question): Output[];
+    /** @param {number} now @param {number} call @param {Omit<Question, 'call'>} question */
+    ask(now: number, call: number, question: Omit<Question, "call">): Output[];
     /** Offline: connects at once. Online: looks whether the server still answers. @param {number} now */
     retry(now: number): Output[];
     /** @param {number} now */
@@ -456,7 +456,7 @@ export type Message = {
      */
     replayed: boolean;
     /**
-     * On messages sent by this very connection.
+     * On messages that this very client sent.
      */
     clientMsgId?: string | undefined;
 };
@@ -715,6 +715,10 @@ export type Room = {
      */
     history: number | undefined;
     /**
+     * Whether a part of the log was missed at the last join.
+     */
+    isGapped: boolean;
+    /**
      * Up to this seq, messages were said before the join.
      */
     replayed: number;
@@ -754,8 +758,8 @@ export type Room = {
  * A request that changes nothing, so it may be asked again.
  */
 export type Question = {
-    type: "list_rooms" | "list_users" | "get_history" | "ping";
-    call?: number | undefined;
+    type: "list_rooms" | "list_users" | "get_history";
+    call: number;
     roomId?: string | undefined;
     after?: string | undefined;
     before?: number | undefined;
@@ -763,7 +767,7 @@ export type Question = {
 };
 export type Request = {
     ref: string;
-    type: "hello";
+    type: "hello" | "ping" | "typing";
 } | {
     ref: string;
     type: "join" | "leave";

@@ -46,7 +46,7 @@
  * @property {number} timestamp When it was stored, ms since the Unix epoch, on the server's clock.
  * @property {boolean} own Whether it was said under this client's name.
  * @property {boolean} replayed Whether it was said before the join that brought it.
- * @property {string} [clientMsgId] On messages sent by this very connection.
+ * @property {string} [clientMsgId] On messages that this very client sent.
  */
 
 /**
@@ -170,7 +170,7 @@ const MOST_NAMES = 1000;
 /** Requests without an answer: a tenth of the frames that a server takes at once by default. */
 const MOST_IN_FLIGHT = 20;
 /** A name that was ours may be held by our own other tab, or by a connection that the server does
- * not know to be dead: so many new connections ask for it again. */
+ * not know to be dead: it is asked for again so often. */
 const MOST_NAME_REFUSALS = 5;
 /** Refusals that time mends. */
 const TRANSIENT = new Set(['RATE_LIMITED', 'STORE_UNAVAILABLE']);
@@ -230,6 +230,7 @@ export function randomId() {
  * @property {Position | undefined} position The last message delivered.
  * @property {Position | undefined} since Where the next stay begins.
  * @property {number | undefined} history How many messages a first join replays.
+ * @property {boolean} isGapped Whether a part of the log was missed at the last join.
  * @property {number} replayed Up to this seq, messages were said before the join.
  * @property {string[]} users
  * @property {number} userCount
@@ -245,8 +246,8 @@ export function randomId() {
 
 /**
  * @typedef {object} Question A request that changes nothing, so it may be asked again.
- * @property {'list_rooms' | 'list_users' | 'get_history' | 'ping'} type
- * @property {number} [call]
+ * @property {'list_rooms' | 'list_users' | 'get_history'} type
+ * @property {number} call
  * @property {string} [roomId]
  * @property {string} [after]
  * @property {number} [before]
@@ -254,7 +255,7 @@ export function randomId() {
  */
 
 /**
- * @typedef {{ ref: string, type: 'hello' }
+ * @typedef {{ ref: string, type: 'hello' | 'ping' | 'typing' }
  *   | { ref: string, type: 'join' | 'leave', room: Room }
  *   | { ref: string, type: 'message', room: Room, pending: Pending }
  *   | { ref: string, type: 'question', question: Question }} Request
@@ -265,9 +266,9 @@ export function randomId() {
  * order; `deadline` says when to call `tick` at the latest. Inputs about a socket are those of the
  * last one asked for by `connect` and not given up by `hangUp` since.
  *
- * A connection's answers come in the order of its requests, so an answer also tells that whatever
- * was asked before it and has none was refused unread (flood control of frames cannot name what it
- * refuses).
+ * A connection's answers come in the order of its requests. So a refusal without a `ref` (flood
+ * control of frames cannot name what it has not read) is about the first request that has no answer,
+ * and an answer tells that whatever was asked before it and has none was refused.
  *
  * One message of a room is in flight at a time. That costs a round trip for each, and it is what
  * keeps the order when one of them is refused for a while.
@@ -297,12 +298,23 @@ export class ClientCore {
   #nextId = 1;
   #pendingCount = 0;
   #nameRefusals = 0;
+  /** Whether a frame was refused unread that may or may not have been `typing`. */
+  #mustProbe = false;
+  /** Whether to say hello once more: the guest may be known under another token. */
+  #mustGreet = false;
+  /** @type {string | undefined} */
+  #token;
   /** Whether the name was ever ours. */
   #wasNamed = false;
-  /** @type {string | undefined} Names the guest once it has a name. */
+  /** @type {string | undefined} Of the last hello: it names the guest as soon as it has a name, which
+   * may be before we hear of that. */
   #resumeToken;
-  /** @type {string | undefined} Of the hello, until the name is fixed. */
-  #offeredToken;
+  /** @type {string | undefined} The last one that others were told. */
+  #toldToken;
+  /** @type {string | undefined} What the last hello was said with. */
+  #greetedWith;
+  /** @type {string | undefined} Nobody answers to it: a guest that has ended does not come back. */
+  #deadToken;
   /** @type {Map<string, Room>} */
   #rooms = new Map();
   /** @type {Request[]} In the order in which they were sent. */
@@ -324,6 +336,8 @@ export class ClientCore {
   /**
    * @param {object} options
    * @param {() => number} options.random
+   * @param {() => string | undefined} [options.remembered] What `remember` last kept, by whichever
+   *   client of this guest; absent where clients share nothing.
    * @param {string} options.idPrefix Makes message ids of this client unlike those of any other.
    * @param {string} [options.username]
    * @param {string} [options.resumeToken]
@@ -340,6 +354,8 @@ export class ClientCore {
       baseMs: options.backoff?.baseMs ?? 500,
       capMs: options.backoff?.capMs ?? 30_000,
       maxPending: options.maxPending ?? 1000,
+      remembered: options.remembered ?? (() => undefined),
+      shares: options.remembered !== undefined,
     };
     this.username = options.username;
     this.#resumeToken = options.resumeToken;
@@ -382,14 +398,14 @@ export class ClientCore {
   /**
    * The socket is open.
    * @param {number} now
-   * @param {{ token?: string, resumeToken?: string }} identity The resume token is what `remember`
-   *   last kept, by whichever client.
+   * @param {string} [token]
    */
-  opened(now, { token, resumeToken = this.#resumeToken }) {
+  opened(now, token) {
     return this.#turn(now, () => {
       if (this.#link !== 'connecting') return;
       this.#link = 'greeting';
-      this.#request({ type: 'hello' }, { type: 'hello', protocol: PROTOCOL, token, resumeToken });
+      this.#token = token;
+      this.#greet();
     });
   }
 
@@ -451,7 +467,11 @@ export class ClientCore {
         this.#rooms.set(id, newRoom(id, call, history, since));
         return;
       }
-      if (!room.wanted) Object.assign(room, { wanted: true, since, history });
+      if (!room.wanted) {
+        Object.assign(room, { wanted: true, since, history });
+        // A leave that is not on its way is not asked for any more.
+        if (room.phase !== 'leaving') this.#resolveLeaves(room);
+      }
       if (room.phase === 'in') this.#resolve(call, this.#joined(room, true));
       else room.joins.push(call);
     });
@@ -495,10 +515,12 @@ export class ClientCore {
       if (!due) return;
       room.typedAt = active ? this.#now : -Infinity;
       this.#transmit({ type: 'typing', roomId: id, active });
+      // It has no answer unless it is refused.
+      if (this.#inFlight.at(-1)?.type !== 'typing') this.#inFlight.push({ type: 'typing', ref: '' });
     });
   }
 
-  /** @param {number} now @param {number} call @param {Question} question */
+  /** @param {number} now @param {number} call @param {Omit<Question, 'call'>} question */
   ask(now, call, question) {
     return this.#turn(now, () => {
       const room = question.roomId;
@@ -542,6 +564,14 @@ export class ClientCore {
     this.#outputs.push({ do: 'connect' });
   }
 
+  #greet() {
+    this.#mustGreet = false;
+    const shared = this.#options.remembered();
+    const resumeToken = shared === undefined || shared === this.#deadToken ? this.#resumeToken : shared;
+    this.#greetedWith = resumeToken;
+    this.#request({ type: 'hello' }, { type: 'hello', protocol: PROTOCOL, token: this.#token, resumeToken });
+  }
+
   /** @param {State} state */
   #enter(state) {
     this.#state = state;
@@ -565,7 +595,7 @@ export class ClientCore {
   /** @param {number} patienceMs */
   #ping(patienceMs) {
     this.#answerBy = this.#now + patienceMs;
-    this.#transmit({ type: 'ping' });
+    this.#request({ type: 'ping' }, { type: 'ping' });
   }
 
   /** @param {string} reason */
@@ -582,22 +612,21 @@ export class ClientCore {
     this.#answerBy = undefined;
     this.#wasLate = false;
     this.#quietUntil = 0;
-    const { baseMs, capMs, random } = this.#options;
-    const retryInMs =
-      this.#goodbyeMs === undefined
-        ? random() * Math.min(capMs, baseMs * 2 ** this.#attempt)
-        : this.#goodbyeMs + random() * baseMs;
+    this.#mustProbe = false;
+    this.#mustGreet = false;
+    const retryInMs = this.#goodbyeMs === undefined ? this.#backoffMs(this.#attempt) : this.#goodbyeMs + this.#backoffMs(0);
     this.#goodbyeMs = undefined;
     this.#retryAt = this.#now + retryInMs;
     this.#attempt += 1;
     const asked = this.#inFlight.splice(0).flatMap((request) => (request.type === 'question' ? [request.question] : []));
-    this.#questions.unshift(...asked.filter((question) => question.type !== 'ping'));
+    this.#questions.unshift(...asked);
     for (const room of [...this.#rooms.values()]) this.#disconnected(room);
     this.#enter({ state: 'offline', attempt: this.#attempt, retryAt: this.#retryAt, retryInMs, code, reason });
   }
 
   /** @param {Room} room */
   #disconnected(room) {
+    const wasLeaving = room.phase === 'leaving';
     room.phase = 'out';
     room.resync = false;
     room.retryAt = 0;
@@ -609,10 +638,8 @@ export class ClientCore {
       room.typing.clear();
       this.#emitTyping(room);
     }
-    if (!room.wanted) {
-      this.#rejectOutbox(room, 'LEFT');
-      this.#left(room, {});
-    }
+    if (!room.wanted) this.#rejectOutbox(room, 'LEFT');
+    if (!room.wanted || wasLeaving) this.#hasLeft(room);
   }
 
   /** For ever. @param {{ code?: number, reason?: string }} details */
@@ -637,6 +664,11 @@ export class ClientCore {
   /** Asks for whatever is wanted and may be asked for. */
   #pump() {
     if (this.#link !== 'ready' || this.#now < this.#quietUntil) return;
+    if (this.#mustProbe) {
+      this.#mustProbe = false;
+      this.#request({ type: 'ping' }, { type: 'ping' });
+    }
+    if (this.#mustGreet) this.#greet();
     for (const room of [...this.#rooms.values()]) {
       if (this.#inFlight.length >= MOST_IN_FLIGHT) return;
       if (this.#now >= room.retryAt && this.#advance(room)) {
@@ -679,6 +711,14 @@ export class ClientCore {
       return true;
     }
     if (!pending || pending.inFlight) return false;
+    if (pending.unanswered) {
+      // If it was stored, it is in what the join replays, or in a gap.
+      if (room.position && room.position.seq < room.replayed) return false;
+      if (room.isGapped) {
+        this.#settle(room, () => this.#rejectPending(room, pending, 'OUTCOME_UNKNOWN'));
+        return this.#advance(room);
+      }
+    }
     pending.inFlight = true;
     const { text, clientMsgId } = pending;
     this.#request({ type: 'message', room, pending }, { type: 'message', roomId: room.id, text, clientMsgId });
@@ -704,7 +744,7 @@ export class ClientCore {
   }
 
   /**
-   * @param {{ type: 'hello' } | { type: 'join' | 'leave', room: Room } | { type: 'message', room: Room, pending: Pending }
+   * @param {{ type: 'hello' | 'ping' } | { type: 'join' | 'leave', room: Room } | { type: 'message', room: Room, pending: Pending }
    *   | { type: 'question', question: Question }} request
    * @param {object} fields
    */
@@ -736,13 +776,14 @@ export class ClientCore {
     if (request.type === 'join') request.room.phase = 'out';
     else if (request.type === 'leave') this.#stay(request.room);
     else if (request.type === 'message') request.pending.inFlight = false;
-    else if (request.type === 'question' && request.question.type !== 'ping') this.#questions.unshift(request.question);
+    else if (request.type === 'question') this.#questions.unshift(request.question);
   }
 
   /** One is still in, and heard nothing meanwhile. @param {Room} room */
   #stay(room) {
     room.phase = 'in';
     room.resync = true;
+    if (room.wanted) this.#resolveLeaves(room);
   }
 
   // Answers and news.
@@ -770,7 +811,7 @@ export class ClientCore {
       case 'user_list':
         return this.#onAnswer(message, { room: message.roomId, users: message.users, userCount: message.userCount });
       case 'pong':
-        return this.#onAnswer(message, undefined);
+        return void this.#answered(message.ref);
       case 'error':
         return this.#onError(message);
       default:
@@ -781,27 +822,30 @@ export class ClientCore {
   /** @param {Record<string, any>} message */
   #onHello({ ref, username, resumeToken, limits, pingIntervalMs, server }) {
     if (this.#answered(ref)?.type !== 'hello') return;
-    this.#link = 'ready';
-    this.#readySince = this.#now;
     if (isObject(limits)) this.limits = /** @type {Limits} */ (limits);
     if (typeof server === 'string') this.server = server;
     if (pingIntervalMs > 0) this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, pingIntervalMs, MOST_WAIT_MS);
-    this.#offeredToken = typeof resumeToken === 'string' ? resumeToken : undefined;
+    this.#resumeToken = typeof resumeToken === 'string' ? resumeToken : undefined;
     if (typeof username === 'string') {
       this.username = username;
       this.#named();
+    } else {
+      this.#deadToken = this.#greetedWith;
     }
+    if (this.#link === 'ready') return;
+    this.#link = 'ready';
+    this.#readySince = this.#now;
     this.#enter({ state: 'online' });
   }
 
-  /** The name is ours on this connection, so the token offered is good for others, too. */
+  /** The name is ours on this connection, so its token is good for others, too. */
   #named() {
     this.#nameRefusals = 0;
+    this.#mustGreet = false;
     this.#wasNamed = true;
-    if (this.#offeredToken === undefined) return;
-    this.#resumeToken = this.#offeredToken;
-    this.#outputs.push({ do: 'remember', resumeToken: this.#offeredToken });
-    this.#offeredToken = undefined;
+    if (this.#resumeToken === this.#toldToken || this.#resumeToken === undefined) return;
+    this.#toldToken = this.#resumeToken;
+    this.#outputs.push({ do: 'remember', resumeToken: this.#resumeToken });
   }
 
   /** @param {Record<string, any>} message */
@@ -825,10 +869,11 @@ export class ClientCore {
     const joined = { ...this.#joined(room, rejoined), seq, recovered: recovered === true };
     this.#emit('joined', joined);
     for (const join of room.joins.splice(0)) this.#resolve(join, joined);
+    room.isGapped = false;
     if (!last || continues) return;
+    // Of another epoch nothing is left that a message could be stored in.
+    room.isGapped = last.epoch === epoch;
     this.#emit('gap', { room: room.id, last, next: { epoch, seq: next.seq + 1 } });
-    // Its original may be stored beyond what a retry is compared with. In another epoch nothing is left of it.
-    if (last.epoch === epoch && room.outbox[0]?.unanswered) this.#settle(room, (pending) => this.#rejectPending(room, pending, 'OUTCOME_UNKNOWN'));
   }
 
   /** @param {Room} room @param {boolean} rejoined @returns {Joined} */
@@ -852,16 +897,21 @@ export class ClientCore {
     room.phase = 'out';
     if (!room.wanted) return this.#left(room, {});
     // It was joined again meanwhile: another stay.
+    this.#resolveLeaves(room);
+    if (room.member) this.#emit('left', { room: room.id });
     Object.assign(room, { member: false, position: room.since });
+  }
+
+  /** @param {Room} room */
+  #resolveLeaves(room) {
     for (const leave of room.leaves.splice(0)) this.#resolve(leave, undefined);
-    this.#emit('left', { room: room.id });
   }
 
   /** The room is no longer one of ours. @param {Room} room @param {{ code?: string, reason?: string }} why */
   #left(room, why) {
     this.#rooms.delete(room.id);
     this.#rejectQuestions(room.id, 'LEFT');
-    for (const leave of room.leaves.splice(0)) this.#resolve(leave, undefined);
+    this.#resolveLeaves(room);
     if (room.member) this.#emit('left', { room: room.id, ...why });
   }
 
@@ -876,6 +926,10 @@ export class ClientCore {
       room.position = { epoch: room.position.epoch, seq: message.seq };
       if (room.typing.delete(message.from)) this.#emitTyping(room);
       this.#emit('message', message);
+      const first = room.outbox[0];
+      if (first?.unanswered && !first.inFlight && first.clientMsgId === message.clientMsgId) {
+        this.#settle(room, ({ call }) => this.#resolve(call, message));
+      }
     } else if (message.seq > seq + 1 && room.phase === 'in') {
       room.resync = true;
     } else if (message.seq <= seq && frame.ref === undefined) {
@@ -904,12 +958,13 @@ export class ClientCore {
     if (room?.phase !== 'in' || typeof username !== 'string') return;
     const { id, users } = room;
     if (type === 'user_joined') {
+      if (users.includes(username)) return;
       room.userCount += 1;
-      if (!users.includes(username) && users.length < MOST_NAMES) users.push(username);
+      if (users.length < MOST_NAMES) users.push(username);
       this.#emit('presence', { room: id, users: [...users], userCount: room.userCount, joined: username });
     } else {
-      room.userCount -= 1;
       room.users = users.filter((user) => user !== username);
+      room.userCount = Math.max(room.users.length, room.userCount - 1);
       if (room.typing.delete(username)) this.#emitTyping(room);
       this.#emit('presence', { room: id, users: [...room.users], userCount: room.userCount, left: username, reason });
     }
@@ -948,7 +1003,7 @@ export class ClientCore {
   /** @param {Record<string, any>} message @param {any} value */
   #onAnswer({ ref }, value) {
     const request = this.#answered(ref);
-    if (request?.type === 'question' && request.question.call !== undefined) this.#resolve(request.question.call, value);
+    if (request?.type === 'question') this.#resolve(request.question.call, value);
   }
 
   // Refusals.
@@ -976,15 +1031,17 @@ export class ClientCore {
       case 'message':
         return this.#onMessageRefused(request.room, request.pending, failure);
       case 'question':
-        if (request.question.call !== undefined) this.#outputs.push({ do: 'reject', call: request.question.call, failure });
+        this.#outputs.push({ do: 'reject', call: request.question.call, failure });
     }
   }
 
   /** @param {Failure} failure */
   #onErrorOfNone(failure) {
     if (failure.code !== 'RATE_LIMITED') return this.#emit('error', failure);
-    // Which request it was shows as soon as one behind it is answered.
-    if (this.#questions[0]?.type !== 'ping') this.#questions.unshift({ type: 'ping' });
+    const first = this.#inFlight[0];
+    if (first && first.type !== 'typing') this.#again(/** @type {Request} */ (this.#inFlight.shift()));
+    // What it was shows as soon as something behind it is answered.
+    else this.#mustProbe = true;
   }
 
   /** @param {Room} room @param {Failure} failure */
@@ -993,12 +1050,24 @@ export class ClientCore {
     const transient = room.member ? TRANSIENT_FOR_MEMBERS : TRANSIENT;
     if (!room.wanted) return this.#left(room, {});
     if (transient.has(failure.code)) return this.#later(room, failure);
-    if (failure.code === 'USERNAME_TAKEN' && this.#wasNamed && this.#nameRefusals < MOST_NAME_REFUSALS) {
-      this.#nameRefusals += 1;
-      return this.#giveUp(failure.code);
-    }
+    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere()) return;
     this.#rejectRoom(room, failure);
     this.#left(room, { code: failure.code });
+  }
+
+  /**
+   * Whether the one who has our name may be ourselves: another tab, whose token was not yet there to
+   * be read, or a connection that the server does not know to be dead. Then we ask again in a while.
+   */
+  #isOursElsewhere() {
+    // Each of the rooms is refused; it is one refusal all the same.
+    if (this.#mustGreet) return true;
+    const most = this.#wasNamed ? MOST_NAME_REFUSALS : Number(this.#options.shares);
+    if (this.#nameRefusals >= most) return false;
+    this.#quietUntil = Math.max(this.#quietUntil, this.#now + this.#backoffMs(this.#nameRefusals));
+    this.#nameRefusals += 1;
+    this.#mustGreet = true;
+    return true;
   }
 
   /** @param {Room} room @param {Pending} pending @param {Failure} failure */
@@ -1015,10 +1084,15 @@ export class ClientCore {
 
   /** Tries again after a while, and says so. @param {Room} room @param {Failure} failure */
   #later(room, failure) {
-    const { baseMs, capMs, random } = this.#options;
-    room.retryAt = this.#now + Math.max(failure.retryAfterMs ?? 0, random() * Math.min(capMs, baseMs * 2 ** room.refusals));
+    room.retryAt = this.#now + Math.max(failure.retryAfterMs ?? 0, this.#backoffMs(room.refusals));
     room.refusals += 1;
     this.#emit('error', failure);
+  }
+
+  /** Exponential, with full jitter. @param {number} attempt from 0 */
+  #backoffMs(attempt) {
+    const { baseMs, capMs, random } = this.#options;
+    return random() * Math.min(capMs, baseMs * 2 ** attempt);
   }
 
   #refusedCall() {
@@ -1036,7 +1110,7 @@ export class ClientCore {
     return good ? undefined : 'INVALID_USERNAME';
   }
 
-  /** @param {Question} question */
+  /** @param {Omit<Question, 'call'>} question */
   #refusedQuestion({ type, roomId, after, before, limit }) {
     if (this.#link === 'closed') return 'CLOSED';
     if (roomId !== undefined || type !== 'list_rooms') {
@@ -1092,7 +1166,7 @@ export class ClientCore {
 
   /** @param {Question} question @param {string | Failure} why */
   #rejectQuestion({ call, roomId }, why) {
-    if (call !== undefined) this.#reject(call, why, { room: roomId });
+    this.#reject(call, why, { room: roomId });
   }
 
   /** @param {number} call @param {any} value */
@@ -1127,6 +1201,7 @@ function newRoom(id, call, history, since) {
     position: since,
     since,
     history,
+    isGapped: false,
     replayed: 0,
     users: [],
     userCount: 0,
@@ -1175,7 +1250,7 @@ function isText(text, most) {
 
 /** @param {unknown} text @param {number} most */
 function isPrintable(text, most) {
-  return typeof text === 'string' && /^[\x21-\x7e]+$/.test(text) && text.length <= most;
+  return typeof text === 'string' && /^[\x20-\x7e]+$/.test(text) && text.length <= most;
 }
 
 /**
@@ -1217,7 +1292,8 @@ export class ParlorClient {
     this.#url = webSocketUrl(url);
     this.#options = options;
     this.#environment = options.environment ?? SYSTEM;
-    this.#core = new ClientCore({ ...options, random: this.#environment.random, idPrefix: randomId() });
+    const remembered = options.storage && (() => this.#remembered());
+    this.#core = new ClientCore({ ...options, remembered, random: this.#environment.random, idPrefix: randomId() });
     if (!this.#webSocket()) throw new TypeError('Pass a WebSocket class in the options: there is none here.');
     queueMicrotask(() => this.#input((core, now) => core.start(now)));
   }
@@ -1421,7 +1497,7 @@ export class ParlorClient {
         this.#socket = undefined;
         return core.closed(now, code, reason);
       });
-    socket.onopen = () => input((core, now) => core.opened(now, { token, resumeToken: this.#remembered() }));
+    socket.onopen = () => input((core, now) => core.opened(now, token));
     socket.onmessage = ({ data }) => {
       if (typeof data === 'string') input((core, now) => core.received(now, data));
     };
