@@ -222,6 +222,7 @@ export function randomId() {
  * @property {string} id
  * @property {boolean} wanted Whether the application wants to be in it. The rest follows.
  * @property {'out' | 'joining' | 'in' | 'leaving'} phase Where one is on this connection.
+ * @property {boolean} isIn Whether the server has one in it on this connection.
  * @property {boolean} member Whether this client was ever in.
  * @property {boolean} resync Whether a message is missing, and the log is to be read again.
  * @property {Position | undefined} position The last message delivered.
@@ -633,6 +634,7 @@ export class ClientCore {
   #disconnected(room) {
     const wasLeaving = room.phase === 'leaving';
     room.phase = 'out';
+    room.isIn = false;
     room.resync = false;
     room.retryAt = 0;
     room.typedAt = -Infinity;
@@ -785,8 +787,9 @@ export class ClientCore {
     else if (request.type === 'question') this.#questions.unshift(request.question);
   }
 
-  /** @param {Room} room */
+  /** A join was refused; one that was to catch up leaves one where one was. @param {Room} room */
   #notJoined(room) {
+    if (room.isIn) return this.#stay(room);
     room.phase = 'out';
     if (!room.wanted) this.#left(room, {});
   }
@@ -877,7 +880,7 @@ export class ClientCore {
     const next = { epoch, seq: seq - history };
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
     room.position = continues ? { epoch, seq: last.seq } : next;
-    Object.assign(room, { phase: 'in', replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
+    Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
     // It was left meanwhile: nobody wants to hear of it.
     if (!room.wanted) return;
     room.member = true;
@@ -909,7 +912,7 @@ export class ClientCore {
 
   /** One has left as one wanted. @param {Room} room */
   #hasLeft(room) {
-    room.phase = 'out';
+    Object.assign(room, { phase: 'out', isIn: false });
     if (!room.wanted) return this.#left(room, {});
     // It was joined again meanwhile: another stay.
     this.#resolveLeaves(room);
@@ -1093,7 +1096,7 @@ export class ClientCore {
     pending.unanswered = false;
     if (TRANSIENT.has(failure.code)) return this.#later(room, failure);
     if (failure.code === 'NOT_IN_ROOM' && room.wanted) {
-      room.phase = 'out';
+      Object.assign(room, { phase: 'out', isIn: false });
       return this.#later(room, failure);
     }
     this.#settle(room, () => this.#outputs.push({ do: 'reject', call: pending.call, failure }));
@@ -1213,6 +1216,7 @@ function newRoom(id, call, history, since) {
     id,
     wanted: true,
     phase: 'out',
+    isIn: false,
     member: false,
     resync: false,
     position: since,
