@@ -167,7 +167,9 @@ export class Log {
       // The button for older messages stands above what it loads: it is no place to hold on to.
       if (!row.matches('.message')) continue;
       const { bottom } = row.getBoundingClientRect();
-      if (bottom > this.#log.getBoundingClientRect().top) return { row, top: this.#top(row) };
+      // The bubble: above it a row may lose its author's name to a row that is put in.
+      const bubble = row.querySelector('.bubble');
+      if (bottom > this.#log.getBoundingClientRect().top) return { row: bubble, top: this.#top(bubble) };
     }
     return undefined;
   }

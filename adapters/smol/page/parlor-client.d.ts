@@ -165,6 +165,7 @@ export class ParlorError extends Error {
  * @property {string} id
  * @property {boolean} wanted Whether the application wants to be in it. The rest follows.
  * @property {'out' | 'joining' | 'in' | 'leaving'} phase Where one is on this connection.
+ * @property {boolean} isIn Whether the server has one in it on this connection.
  * @property {boolean} member Whether this client was ever in.
  * @property {boolean} resync Whether a message is missing, and the log is to be read again.
  * @property {Position | undefined} position The last message delivered.
@@ -694,6 +695,10 @@ export type Room = {
      * Where one is on this connection.
      */
     phase: "out" | "joining" | "in" | "leaving";
+    /**
+     * Whether the server has one in it on this connection.
+     */
+    isIn: boolean;
     /**
      * Whether this client was ever in.
      */

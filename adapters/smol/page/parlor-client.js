@@ -169,9 +169,6 @@ const TYPING_FORGOTTEN_MS = 6_000;
 const MOST_NAMES = 1000;
 /** Requests without an answer: a tenth of the frames that a server takes at once by default. */
 const MOST_IN_FLIGHT = 20;
-/** A name that was ours may be held by our own other tab, or by a connection that the server does
- * not know to be dead: it is asked for again so often. */
-const MOST_NAME_REFUSALS = 5;
 /** Refusals that time mends. */
 const TRANSIENT = new Set(['RATE_LIMITED', 'STORE_UNAVAILABLE']);
 /** The same for a room that one was in already. */
@@ -225,6 +222,7 @@ export function randomId() {
  * @property {string} id
  * @property {boolean} wanted Whether the application wants to be in it. The rest follows.
  * @property {'out' | 'joining' | 'in' | 'leaving'} phase Where one is on this connection.
+ * @property {boolean} isIn Whether the server has one in it on this connection.
  * @property {boolean} member Whether this client was ever in.
  * @property {boolean} resync Whether a message is missing, and the log is to be read again.
  * @property {Position | undefined} position The last message delivered.
@@ -306,15 +304,16 @@ export class ClientCore {
   #token;
   /** Whether the name was ever ours. */
   #wasNamed = false;
-  /** @type {string | undefined} Of the last hello: it names the guest as soon as it has a name, which
-   * may be before we hear of that. */
-  #resumeToken;
-  /** @type {string | undefined} The last one that others were told. */
-  #toldToken;
+  /** @type {string | undefined} Names our guest, or may do so: a join may be accepted unheard. */
+  #ownToken;
+  /** @type {string | undefined} What this connection was given, until it has a name. */
+  #offeredToken;
   /** @type {string | undefined} What the last hello was said with. */
   #greetedWith;
   /** @type {string | undefined} Nobody answers to it: a guest that has ended does not come back. */
   #deadToken;
+  /** @type {string | undefined} The last one that others were told. */
+  #toldToken;
   /** @type {Map<string, Room>} */
   #rooms = new Map();
   /** @type {Request[]} In the order in which they were sent. */
@@ -358,7 +357,7 @@ export class ClientCore {
       shares: options.remembered !== undefined,
     };
     this.username = options.username;
-    this.#resumeToken = options.resumeToken;
+    this.#ownToken = options.resumeToken;
     this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, PING_INTERVAL_MS);
   }
 
@@ -560,16 +559,23 @@ export class ClientCore {
   #connect() {
     this.#link = 'connecting';
     this.#connectBy = this.#now + this.#options.connectTimeoutMs;
+    this.#offeredToken = undefined;
     this.#enter({ state: 'connecting', attempt: this.#attempt });
     this.#outputs.push({ do: 'connect' });
   }
 
+  /** Says who we are, as far as we know. */
   #greet() {
     this.#mustGreet = false;
-    const shared = this.#options.remembered();
-    const resumeToken = shared === undefined || shared === this.#deadToken ? this.#resumeToken : shared;
+    const resumeToken = this.#candidate();
     this.#greetedWith = resumeToken;
     this.#request({ type: 'hello' }, { type: 'hello', protocol: PROTOCOL, token: this.#token, resumeToken });
+  }
+
+  /** A token under which our guest may live. */
+  #candidate() {
+    const tokens = [this.#ownToken, this.#options.remembered()];
+    return tokens.find((token) => token !== undefined && token !== this.#offeredToken && token !== this.#deadToken);
   }
 
   /** @param {State} state */
@@ -628,6 +634,7 @@ export class ClientCore {
   #disconnected(room) {
     const wasLeaving = room.phase === 'leaving';
     room.phase = 'out';
+    room.isIn = false;
     room.resync = false;
     room.retryAt = 0;
     room.typedAt = -Infinity;
@@ -668,7 +675,8 @@ export class ClientCore {
       this.#mustProbe = false;
       this.#request({ type: 'ping' }, { type: 'ping' });
     }
-    if (this.#mustGreet) this.#greet();
+    if (this.#mustGreet && this.#candidate() !== undefined) this.#greet();
+    this.#mustGreet = false;
     for (const room of [...this.#rooms.values()]) {
       if (this.#inFlight.length >= MOST_IN_FLIGHT) return;
       if (this.#now >= room.retryAt && this.#advance(room)) {
@@ -773,10 +781,17 @@ export class ClientCore {
 
   /** A request was refused for a while. @param {Request} request */
   #again(request) {
-    if (request.type === 'join') request.room.phase = 'out';
+    if (request.type === 'join') this.#notJoined(request.room);
     else if (request.type === 'leave') this.#stay(request.room);
     else if (request.type === 'message') request.pending.inFlight = false;
     else if (request.type === 'question') this.#questions.unshift(request.question);
+  }
+
+  /** A join was refused; one that was to catch up leaves one where one was. @param {Room} room */
+  #notJoined(room) {
+    if (room.isIn) return this.#stay(room);
+    room.phase = 'out';
+    if (!room.wanted) this.#left(room, {});
   }
 
   /** One is still in, and heard nothing meanwhile. @param {Room} room */
@@ -825,13 +840,16 @@ export class ClientCore {
     if (isObject(limits)) this.limits = /** @type {Limits} */ (limits);
     if (typeof server === 'string') this.server = server;
     if (pingIntervalMs > 0) this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, pingIntervalMs, MOST_WAIT_MS);
-    this.#resumeToken = typeof resumeToken === 'string' ? resumeToken : undefined;
+    this.#offeredToken = typeof resumeToken === 'string' ? resumeToken : undefined;
     if (typeof username === 'string') {
       this.username = username;
       this.#named();
-    } else {
+    } else if (this.#greetedWith !== undefined) {
       this.#deadToken = this.#greetedWith;
+      if (this.#ownToken === this.#deadToken) this.#ownToken = undefined;
+      if (this.#candidate() !== undefined) return this.#greet();
     }
+    this.#ownToken = this.#offeredToken;
     if (this.#link === 'ready') return;
     this.#link = 'ready';
     this.#readySince = this.#now;
@@ -843,9 +861,9 @@ export class ClientCore {
     this.#nameRefusals = 0;
     this.#mustGreet = false;
     this.#wasNamed = true;
-    if (this.#resumeToken === this.#toldToken || this.#resumeToken === undefined) return;
-    this.#toldToken = this.#resumeToken;
-    this.#outputs.push({ do: 'remember', resumeToken: this.#resumeToken });
+    if (this.#offeredToken === this.#toldToken || this.#offeredToken === undefined) return;
+    this.#toldToken = this.#offeredToken;
+    this.#outputs.push({ do: 'remember', resumeToken: this.#offeredToken });
   }
 
   /** @param {Record<string, any>} message */
@@ -862,7 +880,7 @@ export class ClientCore {
     const next = { epoch, seq: seq - history };
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
     room.position = continues ? { epoch, seq: last.seq } : next;
-    Object.assign(room, { phase: 'in', replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
+    Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
     // It was left meanwhile: nobody wants to hear of it.
     if (!room.wanted) return;
     room.member = true;
@@ -894,7 +912,7 @@ export class ClientCore {
 
   /** One has left as one wanted. @param {Room} room */
   #hasLeft(room) {
-    room.phase = 'out';
+    Object.assign(room, { phase: 'out', isIn: false });
     if (!room.wanted) return this.#left(room, {});
     // It was joined again meanwhile: another stay.
     this.#resolveLeaves(room);
@@ -1046,24 +1064,26 @@ export class ClientCore {
 
   /** @param {Room} room @param {Failure} failure */
   #onJoinRefused(room, failure) {
-    room.phase = 'out';
+    this.#notJoined(room);
+    if (!room.wanted) return;
     const transient = room.member ? TRANSIENT_FOR_MEMBERS : TRANSIENT;
-    if (!room.wanted) return this.#left(room, {});
     if (transient.has(failure.code)) return this.#later(room, failure);
-    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere()) return;
+    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere(failure)) return;
     this.#rejectRoom(room, failure);
     this.#left(room, { code: failure.code });
   }
 
   /**
    * Whether the one who has our name may be ourselves: another tab, whose token was not yet there to
-   * be read, or a connection that the server does not know to be dead. Then we ask again in a while.
+   * be read, or a connection that the server does not know to be dead. Then we ask again in a while:
+   * once for a name that never was ours, and for as long as it takes for one that was.
+   * @param {Failure} failure
    */
-  #isOursElsewhere() {
+  #isOursElsewhere(failure) {
     // Each of the rooms is refused; it is one refusal all the same.
     if (this.#mustGreet) return true;
-    const most = this.#wasNamed ? MOST_NAME_REFUSALS : Number(this.#options.shares);
-    if (this.#nameRefusals >= most) return false;
+    if (!this.#wasNamed && !(this.#options.shares && this.#nameRefusals === 0)) return false;
+    if (this.#wasNamed) this.#emit('error', failure);
     this.#quietUntil = Math.max(this.#quietUntil, this.#now + this.#backoffMs(this.#nameRefusals));
     this.#nameRefusals += 1;
     this.#mustGreet = true;
@@ -1076,7 +1096,7 @@ export class ClientCore {
     pending.unanswered = false;
     if (TRANSIENT.has(failure.code)) return this.#later(room, failure);
     if (failure.code === 'NOT_IN_ROOM' && room.wanted) {
-      room.phase = 'out';
+      Object.assign(room, { phase: 'out', isIn: false });
       return this.#later(room, failure);
     }
     this.#settle(room, () => this.#outputs.push({ do: 'reject', call: pending.call, failure }));
@@ -1196,6 +1216,7 @@ function newRoom(id, call, history, since) {
     id,
     wanted: true,
     phase: 'out',
+    isIn: false,
     member: false,
     resync: false,
     position: since,
