@@ -1367,6 +1367,25 @@ holds('a tab that was refused under its name once looks for the token of the oth
   assert.equal(world.server.room('r').members, 2);
 });
 
+holds('a tab that was refused under its name on a connection that broke asks again on the next one', async (world) => {
+  const storage = new FakeStorage();
+  const tab = world.client('tab', { username: 'Alice', storage });
+  const refused = new Set();
+  world.server.intercept = (request, conn) => {
+    if (request.type !== 'join' || refused.has(conn) || refused.size === 2) return undefined;
+    refused.add(conn);
+    // Another tab had the name first, and its token is there to be read a moment later.
+    storage.setItem(`parlor ${URL_OF_SERVER} Alice`, `${refused.size}`.repeat(32));
+    return { code: 'USERNAME_TAKEN' };
+  };
+  const joined = tab.client.join('r');
+  await world.when(() => refused.size === 1);
+  await world.run(15);
+  world.cut('tab');
+  await world.until(joined);
+  assert.equal(refused.size, 2);
+});
+
 for (const storage of [
   { getItem: () => { throw new Error('denied'); }, setItem: () => { throw new Error('denied'); } },
   { getItem: () => 'rubbish', setItem: () => {} },
