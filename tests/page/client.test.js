@@ -691,6 +691,22 @@ holds('everything in flight refused unread, whatever there is of it, is asked ag
   for (const room of rooms) assert.deepEqual(alice.texts(room), [`in ${room}`]);
 });
 
+for (const [name, isRefused] of [
+  ['typing', ({ type }) => type === 'typing'],
+  ['the message behind it', ({ type }) => type === 'message'],
+  ['both', ({ type }) => type === 'typing' || type === 'message'],
+]) {
+  holds(`typing has no answer, and yet it is found out what was refused unread: ${name}`, async (world) => {
+    const alice = await world.member('alice');
+    const until = world.clock.now() + 50;
+    world.server.intercept = (request) => (isRefused(request) && world.clock.now() < until ? { code: 'RATE_LIMITED', retryAfterMs: 200, bare: true } : undefined);
+    alice.client.typing('r');
+    await world.until(alice.send('r', 'one'), 5000);
+    assert.deepEqual(world.server.room('r').log.map(({ text }) => text), ['one']);
+    assert.equal(world.dials('alice'), 1);
+  });
+}
+
 holds('a hundred rooms are rejoined although the server allows few frames', async (world) => {
   const rooms = numbered(100, 'room ');
   const alice = await world.member('alice', rooms);
@@ -814,6 +830,9 @@ holds('no gap is announced when the last messages reach back to what was seen', 
   assert.deepEqual(alice.texts('r'), numbered(6));
   assert.equal(alice.of('gap').length, 0);
   assert.equal(alice.of('joined').at(-1).recovered, false);
+  // What was seen already is no part of a page of history, either.
+  const page = await world.until(alice.client.history('r', { before: 4, limit: 2 }));
+  assert.deepEqual(page.messages.map(({ text }) => text), ['2', '3']);
 });
 
 holds('a new epoch is announced as a gap before its first message', async (world) => {
@@ -1579,6 +1598,15 @@ holds('several who type are all named, and typing goes on as long as keys are st
   assert.deepEqual(typists(alice), ['bob', 'bob+carol', 'bob']);
   await world.run(10_000);
   assert.equal(typists(alice).at(-1), '');
+});
+
+holds('one who types in another tab is not told of oneself', async (world) => {
+  const storage = new FakeStorage();
+  const one = await world.member('one', ['r'], { username: 'Alice', storage });
+  const two = await world.member('two', ['r'], { username: 'Alice', storage });
+  one.client.typing('r');
+  await world.run(100);
+  assert.deepEqual(typists(two), []);
 });
 
 holds('keystrokes are throttled', async (world) => {
