@@ -79,11 +79,14 @@ pub(crate) fn look(path: &Path) -> Result<Connection, DatabaseError> {
     if !path.exists() {
         return Err(DatabaseError::Missing { path: path.into() });
     }
+    // Closing the last connection would bring what is in the log into the database. If there is
+    // nothing in it, it takes away the files that reading has put beside the database.
+    let leaves_log = files::has_content(&files::beside(path, "-wal"));
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(DatabaseError::sqlite(path))?;
     let looked = || -> rusqlite::Result<(u32, u32)> {
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leaves_log)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get(0));
         // The id is a signed number to SQLite.

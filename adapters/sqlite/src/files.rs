@@ -13,7 +13,7 @@ use crate::schema;
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 /// What the name of a database that was replaced by a restore ends in.
@@ -47,7 +47,7 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: dir.into(),
-                _lock: lock,
+                lock,
             }),
             Err(TryLockError::WouldBlock) => Err(DatabaseError::Locked { dir: dir.into() }),
             Err(TryLockError::Error(cause)) => Err(DatabaseError::File { path, cause }),
@@ -60,6 +60,14 @@ impl DataDir {
 
     pub(crate) fn database(&self) -> PathBuf {
         database(&self.path)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing the file does the same, unless a process that was just started has it, too, as it
+        // does until it runs its own program.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) fn version() -> u32 {
 pub(crate) fn migrate(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let from: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if from == migrations.len() {
+        return Ok(());
+    }
     for migration in migrations.iter().skip(from) {
         transaction.execute_batch(migration)?;
     }

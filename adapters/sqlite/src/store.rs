@@ -388,7 +388,9 @@ mod tests {
                 at: Timestamp(at),
                 from: Username::new("Åsa").unwrap(),
                 text: MessageText::new(text).unwrap(),
-                client_msg_id: seq.is_multiple_of(2).then(|| ClientMsgId::new("id").unwrap()),
+                client_msg_id: seq
+                    .is_multiple_of(2)
+                    .then(|| ClientMsgId::new("id").unwrap()),
             }),
         }
     }
