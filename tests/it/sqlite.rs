@@ -1,6 +1,8 @@
 //! The SQLite store from outside: against the store in memory, across restarts and kills, on bad
 //! files, and what an operator does with it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod alike;
 mod backup;
 mod crash;

@@ -4,12 +4,13 @@
 //! disk: it is done by a thread with a connection of its own, which holds up neither commits nor
 //! reads. But the log starts again at its beginning only when all of it was copied, and under load
 //! there is always something that came meanwhile. So once the log is large, the thread rests, and
-//! the store copies what is left, which is little, behind its next commit.
+//! the store copies what is left, which is little, behind its next commit. Only when the disk is so
+//! slow that the log goes on growing until the thread comes to rest does the store wait for it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
@@ -20,15 +21,18 @@ use tracing::warn;
 pub(crate) struct Sizes {
     /// From here on they are copied in the background.
     pub(crate) copy: u32,
-    /// From here on the store itself makes an end of it.
+    /// From here on the store itself makes an end of it, if the thread is at rest.
     pub(crate) end: u32,
+    /// From here on it waits until the thread is.
+    pub(crate) most: u32,
 }
 
 /// 16 MiB, four times what SQLite does by default, since pages that change often are then copied
-/// once instead of four times; and 64 MiB.
+/// once instead of four times; 64 MiB; and 256 MiB.
 pub(crate) const SIZES: Sizes = Sizes {
     copy: 4096,
     end: 16_384,
+    most: 65_536,
 };
 
 /// What is kept of the log's file, in bytes.
@@ -40,6 +44,8 @@ pub(crate) struct Checkpointer {
     /// Pages in the log, as of the last commit.
     frames: Arc<AtomicU32>,
     orders: SyncSender<Order>,
+    /// Held by the thread while it copies.
+    copying: Arc<Mutex<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -70,17 +76,29 @@ impl Checkpointer {
             }
             Ok(())
         }))?;
+        let copying = Arc::<Mutex<()>>::default();
+        let held = copying.clone();
         Ok(Self {
             sizes,
             frames,
             orders,
-            thread: Some(thread::spawn(move || run(&own, &ordered))),
+            copying,
+            thread: Some(thread::spawn(move || run(&own, &ordered, &held))),
         })
     }
 
     /// Makes an end of a log that the thread alone does not; to be called behind a commit.
     pub(crate) fn after_commit(&self, writer: &Connection) {
-        if self.frames.load(Ordering::Relaxed) >= self.sizes.end {
+        let frames = self.frames.load(Ordering::Relaxed);
+        if frames < self.sizes.end {
+            return;
+        }
+        let at_rest = if frames < self.sizes.most {
+            self.copying.try_lock().ok()
+        } else {
+            self.copying.lock().ok()
+        };
+        if at_rest.is_some() {
             report(checkpoint(writer, "PASSIVE"));
         }
     }
@@ -99,8 +117,9 @@ pub(crate) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
     Ok(!busy)
 }
 
-fn run(own: &Connection, orders: &Receiver<Order>) {
+fn run(own: &Connection, orders: &Receiver<Order>, copying: &Mutex<()>) {
     while let Ok(Order::Copy) = orders.recv() {
+        let _held = copying.lock();
         report(checkpoint(own, "PASSIVE"));
     }
 }
@@ -146,7 +165,11 @@ mod tests {
         };
         let mut writer = open();
         // The thread never gets an order.
-        let sizes = Sizes { copy: 20, end: 20 };
+        let sizes = Sizes {
+            copy: 20,
+            end: 20,
+            most: 20,
+        };
         let checkpointer = Checkpointer::start(sizes, &mut writer, open()).unwrap();
         writer.execute_batch("CREATE TABLE t (x TEXT)").unwrap();
         let mut largest = 0;
