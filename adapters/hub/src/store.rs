@@ -305,3 +305,27 @@ impl fmt::Debug for StoreWorker {
         f.write_str("StoreWorker")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parlor_core::Limits;
+
+    use super::*;
+    use crate::MemoryStore;
+
+    #[test]
+    fn a_store_that_is_late_is_asked_to_maintain_itself_once() {
+        let (answers, _answered) = async_channel::unbounded();
+        let epoch = || Epoch::new("e").unwrap();
+        let store = MemoryStore::new(&Limits::default(), epoch);
+        let (mut link, mut worker) = StoreLink::threaded(store, answers);
+        for _ in 0..2 {
+            for at in 0..100 {
+                let at = Timestamp(at);
+                link.ask(0, Question::Maintain { at });
+            }
+            assert_eq!(worker.questions.len(), 1);
+            while worker.step() {}
+        }
+    }
+}

@@ -18,7 +18,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Every statement of the store is prepared once.
 const STATEMENTS: usize = 32;
 
-/// Twice the default's eight times: the inner pages of a few million messages stay in memory.
+/// Sixteen times the default: the inner pages of a few million messages stay in memory.
 const CACHE_KIB: i64 = 32 * 1024;
 
 /// An open database, to be written by this process alone.
