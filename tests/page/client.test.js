@@ -1340,6 +1340,52 @@ holds('two tabs opened at once are one guest even if the second hello is refused
   assert.deepEqual(world.server.room('r').users, ['Alice']);
 });
 
+holds('rooms that a tab joins in one breath are all had under the token of the other tab', async (world) => {
+  const storage = new FakeStorage();
+  const options = { username: 'Alice', storage, random: () => 0 };
+  const two = world.client('two', options);
+  await world.run(1000);
+  await world.member('one', ['r'], options);
+  world.network.delay = () => 50;
+  const first = two.client.join('r');
+  // It is asked before the first refusal is heard, and refused behind the second hello.
+  await world.run(60);
+  const second = two.client.join('s');
+  await world.until(Promise.all([first, second]));
+  assert.deepEqual([world.server.room('r').users, world.server.room('s').users], [['Alice'], ['Alice']]);
+});
+
+holds('a tab that was refused under its name once looks for the token of the other tab again', async (world) => {
+  const storage = new FakeStorage();
+  const mallory = await world.member('mallory', ['r'], { username: 'Alice' });
+  const two = world.client('two', { username: 'Alice', storage });
+  assert.equal(await world.codeOf(two.client.join('r')), 'USERNAME_TAKEN');
+  mallory.client.close();
+  await world.run(1000);
+  await world.member('one', ['r'], { username: 'Alice', storage });
+  await world.until(two.client.join('r'));
+  assert.equal(world.server.room('r').members, 2);
+});
+
+holds('a tab that was refused under its name on a connection that broke asks again on the next one', async (world) => {
+  const storage = new FakeStorage();
+  const tab = world.client('tab', { username: 'Alice', storage });
+  const refused = new Set();
+  world.server.intercept = (request, conn) => {
+    if (request.type !== 'join' || refused.has(conn) || refused.size === 2) return undefined;
+    refused.add(conn);
+    // Another tab had the name first, and its token is there to be read a moment later.
+    storage.setItem(`parlor ${URL_OF_SERVER} Alice`, `${refused.size}`.repeat(32));
+    return { code: 'USERNAME_TAKEN' };
+  };
+  const joined = tab.client.join('r');
+  await world.when(() => refused.size === 1);
+  await world.run(15);
+  world.cut('tab');
+  await world.until(joined);
+  assert.equal(refused.size, 2);
+});
+
 for (const storage of [
   { getItem: () => { throw new Error('denied'); }, setItem: () => { throw new Error('denied'); } },
   { getItem: () => 'rubbish', setItem: () => {} },
