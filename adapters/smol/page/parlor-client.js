@@ -239,6 +239,7 @@ export function randomId() {
  * @property {number[]} leaves Calls that wait for the leave.
  * @property {Message[]} page Messages that may belong to the page of history asked for.
  * @property {number} refusals In a row, of what time mends.
+ * @property {boolean} isNameRefused Whether our name was refused in it on this connection.
  * @property {number} retryAt Nothing is tried before.
  */
 
@@ -635,6 +636,7 @@ export class ClientCore {
     const wasLeaving = room.phase === 'leaving';
     room.phase = 'out';
     room.isIn = false;
+    room.isNameRefused = false;
     room.resync = false;
     room.retryAt = 0;
     room.typedAt = -Infinity;
@@ -1070,7 +1072,7 @@ export class ClientCore {
     if (!room.wanted) return;
     const transient = room.member ? TRANSIENT_FOR_MEMBERS : TRANSIENT;
     if (transient.has(failure.code)) return this.#later(room, failure);
-    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere(failure)) return;
+    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere(room, failure)) return;
     this.#rejectRoom(room, failure);
     this.#left(room, { code: failure.code });
   }
@@ -1079,12 +1081,14 @@ export class ClientCore {
    * Whether the one who has our name may be ourselves: another tab, whose token was not yet there to
    * be read, or a connection that the server does not know to be dead. Then we ask again in a while:
    * once for a name that never was ours, and for as long as it takes for one that was.
+   * @param {Room} room
    * @param {Failure} failure
    */
-  #isOursElsewhere(failure) {
+  #isOursElsewhere(room, failure) {
+    if (!this.#wasNamed && (!this.#options.shares || room.isNameRefused)) return false;
+    room.isNameRefused = true;
     // Each of the rooms is refused; it is one refusal all the same.
     if (this.#mustGreet) return true;
-    if (!this.#wasNamed && !(this.#options.shares && this.#nameRefusals === 0)) return false;
     if (this.#wasNamed) this.#emit('error', failure);
     this.#quietUntil = Math.max(this.#quietUntil, this.#now + this.#backoffMs(this.#nameRefusals));
     this.#nameRefusals += 1;
@@ -1235,6 +1239,7 @@ function newRoom(id, call, history, since) {
     leaves: [],
     page: [],
     refusals: 0,
+    isNameRefused: false,
     retryAt: 0,
   };
 }
