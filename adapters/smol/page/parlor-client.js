@@ -1085,10 +1085,11 @@ export class ClientCore {
    * @param {Failure} failure
    */
   #isOursElsewhere(room, failure) {
-    if (!this.#wasNamed && (!this.#options.shares || room.isNameRefused)) return false;
+    const isAskedBefore = room.isNameRefused;
     room.isNameRefused = true;
     // Each of the rooms is refused; it is one refusal all the same.
     if (this.#mustGreet) return true;
+    if (!this.#wasNamed && (!this.#options.shares || isAskedBefore)) return false;
     if (this.#wasNamed) this.#emit('error', failure);
     this.#quietUntil = Math.max(this.#quietUntil, this.#now + this.#backoffMs(this.#nameRefusals));
     this.#nameRefusals += 1;
