@@ -10,5 +10,6 @@ mod properties;
 mod reach;
 mod repository;
 mod scripts;
+mod sqlite;
 mod tables;
 mod violations;

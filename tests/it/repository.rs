@@ -82,6 +82,13 @@ fn the_error_about_an_unknown_type_names_every_request() {
     }
 }
 
+#[test]
+fn the_javascript_client_has_the_version_of_the_server() {
+    let package: serde_json::Value =
+        serde_json::from_str(&read("adapters/smol/page/package.json")).expect("it is JSON");
+    assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
+}
+
 fn root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the tests are a folder of the root")

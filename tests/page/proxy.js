@@ -144,7 +144,9 @@ export class Server {
     const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--log', 'warn'];
     const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
-    process.once('exit', () => child.kill('SIGKILL'));
+    const reap = () => child.kill('SIGKILL');
+    process.once('exit', reap);
+    child.once('exit', () => process.off('exit', reap));
     const lines = createInterface({ input: child.stdout });
     const listening = new Promise((resolve, reject) => {
       lines.once('line', resolve);

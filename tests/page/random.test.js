@@ -12,7 +12,7 @@ import { FakeStorage, World } from './world.js';
 const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 1500);
 const CLOSE_CODES = [1000, 1001, 1006, 1012, 4000, 4001, 4002];
 /** The only ways in which a message may come to nothing here. */
-const REJECTIONS = ['LEFT', 'CLOSED', 'OUTCOME_UNKNOWN', 'QUEUE_FULL', 'NOT_IN_ROOM'];
+const REJECTIONS = ['LEFT', 'CLOSED', 'OUTCOME_UNKNOWN', 'QUEUE_FULL', 'NOT_IN_ROOM', 'USERNAME_TAKEN'];
 
 /** What happened at all, so that nothing holds only because it never came to it. */
 const seen = new Map();
@@ -86,7 +86,10 @@ class Round {
   #join(watch, room) {
     if (!watch.closed) watch.wanted.add(room);
     const history = this.random.pick([undefined, 0, 3]);
-    this.#ask(watch.client.join(room, { history }), ['LEFT', 'CLOSED', 'ALREADY_IN_ROOM']);
+    const joined = watch.client.join(room, { history });
+    this.#ask(joined, ['LEFT', 'CLOSED', 'ALREADY_IN_ROOM', 'USERNAME_TAKEN']);
+    // A tab that comes while the other one's joins go unheard cannot know that they are one person.
+    joined.catch(({ code }) => code === 'USERNAME_TAKEN' && watch.wanted.delete(room));
   }
 
   /** Joins the room it is not in, or leaves the one it is in. */

@@ -155,7 +155,8 @@ impl DrivenHub {
         self.run.run().copied()
     }
 
-    /// Lets the store answer one question; false if none waits.
+    /// Lets the store answer one question or, if none waits, do a part of its maintenance; false
+    /// if there is nothing to do.
     pub fn answer_one(&mut self) -> bool {
         let answered = self.worker.as_mut().is_some_and(StoreWorker::step);
         self.settle();
@@ -427,6 +428,8 @@ pub struct Scripted {
     pub page: Outcome,
     /// What becomes of every reopening until further notice.
     pub reopen: Outcome,
+    /// How many parts of maintenance there are to do.
+    pub maintenance: u32,
     /// It refuses everything until it was reopened.
     pub broken: bool,
 }
@@ -552,6 +555,15 @@ impl Store for ScriptedStore {
         let reopened = self.begin("reopen".into(), |_| outcome);
         self.script().broken = reopened.is_err();
         reopened
+    }
+
+    fn maintain(&mut self, _: Timestamp) -> bool {
+        let mut script = self.script();
+        if script.maintenance > 0 {
+            script.maintenance -= 1;
+            script.calls.push("maintain".into());
+        }
+        script.maintenance > 0
     }
 }
 

@@ -431,7 +431,13 @@ impl Hub {
     // The store.
 
     fn ask(&mut self, question: Question) {
-        let expects_answer = !matches!(question, Question::Release { .. });
+        let expects_answer = match question {
+            Question::Load { .. }
+            | Question::Append(_)
+            | Question::Page(_)
+            | Question::Reopen { .. } => true,
+            Question::Release { .. } | Question::Maintain { .. } => false,
+        };
         match self.store.ask(self.generation, question) {
             Some(answer) => self.stored(answer),
             None if expects_answer => self.asked.push_back(self.waited_ms),
@@ -518,11 +524,13 @@ impl Hub {
 
     fn tick(&mut self) {
         self.fanout.expire();
-        if let StoreState::Failed { reopen_at, wait_ms } = self.store_state
-            && reopen_at <= self.now
-        {
-            self.store_state = StoreState::Reopening { wait_ms };
-            self.ask(Question::Reopen { at: self.now });
+        match self.store_state {
+            StoreState::Working => self.ask(Question::Maintain { at: self.now }),
+            StoreState::Failed { reopen_at, wait_ms } if reopen_at <= self.now => {
+                self.store_state = StoreState::Reopening { wait_ms };
+                self.ask(Question::Reopen { at: self.now });
+            }
+            StoreState::Failed { .. } | StoreState::Reopening { .. } => {}
         }
         let elapsed_ms = self.now.ms_since(self.ticked_at);
         self.waited_ms += elapsed_ms.min(MOST_BETWEEN_TICKS_MS);

@@ -7,8 +7,9 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, RecvError, Sender, TryRecvError};
 use parlor_core::types::LoadId;
 use parlor_core::{Effect, Entry, Epoch, Fetch, Page, RoomId, StoredLog, Timestamp};
 
@@ -44,6 +45,15 @@ pub trait Store: Send {
     /// # Errors
     /// When it still cannot work; the hub tries again later.
     fn reopen(&mut self, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Does a small part of what is to be done some time, such as deleting what is old, at `at`;
+    /// true if there is more. A question that comes meanwhile waits for it, so it takes
+    /// milliseconds. The hub has this done about once a second, and a store on a thread of its own
+    /// goes on as long as nobody asks for anything else.
+    fn maintain(&mut self, at: Timestamp) -> bool {
+        let _ = at;
+        false
+    }
 }
 
 /// One entry to be stored.
@@ -115,6 +125,9 @@ pub(crate) enum Question {
     Reopen {
         at: Timestamp,
     },
+    Maintain {
+        at: Timestamp,
+    },
 }
 
 /// What a store answers.
@@ -153,6 +166,10 @@ fn answer(store: &mut dyn Store, question: Question) -> Option<Answer> {
             None
         }
         Question::Reopen { at } => Some(Answer::Reopened(store.reopen(at))),
+        Question::Maintain { at } => {
+            store.maintain(at);
+            None
+        }
     }
 }
 
@@ -161,7 +178,11 @@ pub(crate) enum StoreLink {
     /// It answers at once and is called by the hub itself.
     Inside(Box<dyn Store>),
     /// It is asked through a channel and answers through the hub's.
-    Thread(Sender<(u64, Question)>),
+    Thread {
+        questions: Sender<(u64, Question)>,
+        /// There is a [`Question::Maintain`] among them. One is enough, however late the store is.
+        maintain: Arc<AtomicBool>,
+    },
 }
 
 /// A store that waits for its hub's questions: run it on a thread of its own.
@@ -169,6 +190,10 @@ pub struct StoreWorker {
     store: Box<dyn Store>,
     questions: Receiver<(u64, Question)>,
     answers: Sender<Internal>,
+    /// As the hub's.
+    maintain: Arc<AtomicBool>,
+    /// What is to be done when nobody asks for anything else, as of when.
+    maintaining: Option<Timestamp>,
 }
 
 impl StoreLink {
@@ -183,14 +208,19 @@ impl StoreLink {
         // At most one append, one load for each room and one page for each connection are ever
         // asked at once, so this needs no bound of its own.
         let (ask, questions) = async_channel::unbounded();
-        (
-            Self::Thread(ask),
-            StoreWorker {
-                store: Box::new(store),
-                questions,
-                answers,
-            },
-        )
+        let maintain = Arc::<AtomicBool>::default();
+        let worker = StoreWorker {
+            store: Box::new(store),
+            questions,
+            answers,
+            maintain: maintain.clone(),
+            maintaining: None,
+        };
+        let link = Self::Thread {
+            questions: ask,
+            maintain,
+        };
+        (link, worker)
     }
 
     /// Asks; the answer of a store inside comes back at once, any other one later, with the same
@@ -198,7 +228,14 @@ impl StoreLink {
     pub(crate) fn ask(&mut self, generation: u64, question: Question) -> Option<Answer> {
         match self {
             Self::Inside(store) => answer(&mut **store, question),
-            Self::Thread(questions) => {
+            Self::Thread {
+                questions,
+                maintain,
+            } => {
+                let is_maintain = matches!(question, Question::Maintain { .. });
+                if is_maintain && maintain.swap(true, Ordering::AcqRel) {
+                    return None;
+                }
                 // Fails only when the worker is gone; its panic ends the process by the time-out
                 // of whatever waits for an answer.
                 let _ = questions.try_send((generation, question));
@@ -209,22 +246,48 @@ impl StoreLink {
 }
 
 impl StoreWorker {
-    /// Answers one question, if one waits. False when none does.
+    /// Answers one question, if one waits, or else does a small part of what is to be done some
+    /// time. False when there is nothing to do.
     pub fn step(&mut self) -> bool {
-        match self.questions.try_recv() {
-            Ok((generation, question)) => {
-                self.answer(generation, question);
-                true
+        loop {
+            match self.questions.try_recv() {
+                Ok((_, Question::Maintain { at })) => self.note(at),
+                Ok((generation, question)) => {
+                    self.answer(generation, question);
+                    return true;
+                }
+                Err(TryRecvError::Empty) => return self.maintain(),
+                // The hub is gone, and waits for this thread to end.
+                Err(TryRecvError::Closed) => return false,
             }
-            Err(_) => false,
         }
     }
 
     /// Answers until the hub is gone. Blocks the thread.
     pub fn run(mut self) {
-        while let Ok((generation, question)) = self.questions.recv_blocking() {
-            self.answer(generation, question);
+        loop {
+            while self.step() {}
+            match self.questions.recv_blocking() {
+                Ok((_, Question::Maintain { at })) => self.note(at),
+                Ok((generation, question)) => self.answer(generation, question),
+                Err(RecvError) => return,
+            }
         }
+    }
+
+    fn note(&mut self, at: Timestamp) {
+        self.maintain.store(false, Ordering::Release);
+        self.maintaining = Some(at);
+    }
+
+    fn maintain(&mut self) -> bool {
+        let Some(at) = self.maintaining else {
+            return false;
+        };
+        if !self.store.maintain(at) {
+            self.maintaining = None;
+        }
+        true
     }
 
     fn answer(&mut self, generation: u64, question: Question) {
@@ -240,5 +303,29 @@ impl StoreWorker {
 impl fmt::Debug for StoreWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoreWorker")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlor_core::Limits;
+
+    use super::*;
+    use crate::MemoryStore;
+
+    #[test]
+    fn a_store_that_is_late_is_asked_to_maintain_itself_once() {
+        let (answers, _answered) = async_channel::unbounded();
+        let epoch = || Epoch::new("e").unwrap();
+        let store = MemoryStore::new(&Limits::default(), epoch);
+        let (mut link, mut worker) = StoreLink::threaded(store, answers);
+        for _ in 0..2 {
+            for at in 0..100 {
+                let at = Timestamp(at);
+                link.ask(0, Question::Maintain { at });
+            }
+            assert_eq!(worker.questions.len(), 1);
+            while worker.step() {}
+        }
     }
 }

@@ -65,6 +65,8 @@ const handlers = {
   joined(joined) {
     // A room that was left before the answer came is not one's own any more.
     rooms.find(joined.room)?.joined(joined);
+    // Whatever stood in the way does not any more.
+    notify('');
     refreshList();
   },
   left({ room: name, code, reason }) {
@@ -92,7 +94,8 @@ const handlers = {
     if (room !== undefined) room.typing = users;
   },
   error(error) {
-    notify(explain(error));
+    // That the server goes away is what the banner tells.
+    if (error.code !== 'SERVER_SHUTDOWN') notify(explain(error));
   },
 };
 

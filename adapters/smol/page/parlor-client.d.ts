@@ -182,6 +182,7 @@ export class ParlorError extends Error {
  * @property {number[]} leaves Calls that wait for the leave.
  * @property {Message[]} page Messages that may belong to the page of history asked for.
  * @property {number} refusals In a row, of what time mends.
+ * @property {boolean} isNameRefused Whether our name was refused in it on this connection.
  * @property {number} retryAt Nothing is tried before.
  */
 /**
@@ -754,6 +755,10 @@ export type Room = {
      * In a row, of what time mends.
      */
     refusals: number;
+    /**
+     * Whether our name was refused in it on this connection.
+     */
+    isNameRefused: boolean;
     /**
      * Nothing is tried before.
      */

@@ -239,6 +239,7 @@ export function randomId() {
  * @property {number[]} leaves Calls that wait for the leave.
  * @property {Message[]} page Messages that may belong to the page of history asked for.
  * @property {number} refusals In a row, of what time mends.
+ * @property {boolean} isNameRefused Whether our name was refused in it on this connection.
  * @property {number} retryAt Nothing is tried before.
  */
 
@@ -466,13 +467,13 @@ export class ClientCore {
         this.#rooms.set(id, newRoom(id, call, history, since));
         return;
       }
-      if (!room.wanted) {
-        Object.assign(room, { wanted: true, since, history });
-        // A leave that is not on its way is not asked for any more.
-        if (room.phase !== 'leaving') this.#resolveLeaves(room);
-      }
-      if (room.phase === 'in') this.#resolve(call, this.#joined(room, true));
-      else room.joins.push(call);
+      if (room.wanted && room.phase === 'in') return this.#resolve(call, this.#joined(room, true));
+      room.joins.push(call);
+      if (room.wanted) return;
+      Object.assign(room, { wanted: true, since, history });
+      // A leave that is not on its way is not asked for any more; what was said meanwhile went unheard.
+      if (room.phase !== 'leaving') this.#resolveLeaves(room);
+      if (room.phase === 'in') room.resync = true;
     });
   }
 
@@ -635,6 +636,7 @@ export class ClientCore {
     const wasLeaving = room.phase === 'leaving';
     room.phase = 'out';
     room.isIn = false;
+    room.isNameRefused = false;
     room.resync = false;
     room.retryAt = 0;
     room.typedAt = -Infinity;
@@ -785,6 +787,7 @@ export class ClientCore {
     else if (request.type === 'leave') this.#stay(request.room);
     else if (request.type === 'message') request.pending.inFlight = false;
     else if (request.type === 'question') this.#questions.unshift(request.question);
+    else if (request.type === 'hello') this.#mustGreet = true;
   }
 
   /** A join was refused; one that was to catch up leaves one where one was. @param {Room} room */
@@ -940,7 +943,8 @@ export class ClientCore {
     const message = room?.position && this.#message(frame, room, room.position);
     if (!room?.position || !message) return;
     const { seq } = room.position;
-    if (message.seq === seq + 1 && room.phase === 'in') {
+    // What is said while nobody listens is read by whoever comes back.
+    if (message.seq === seq + 1 && isListening(room)) {
       room.position = { epoch: room.position.epoch, seq: message.seq };
       if (room.typing.delete(message.from)) this.#emitTyping(room);
       this.#emit('message', message);
@@ -948,9 +952,9 @@ export class ClientCore {
       if (first?.unanswered && !first.inFlight && first.clientMsgId === message.clientMsgId) {
         this.#settle(room, ({ call }) => this.#resolve(call, message));
       }
-    } else if (message.seq > seq + 1 && room.phase === 'in') {
-      room.resync = true;
-    } else if (message.seq <= seq && frame.ref === undefined) {
+    } else if (message.seq > seq) {
+      room.resync ||= isListening(room);
+    } else if (frame.ref === undefined) {
       room.page.push(message);
       if (room.page.length > (this.limits?.historyPage ?? 100)) room.page.shift();
     }
@@ -973,7 +977,7 @@ export class ClientCore {
   /** @param {Record<string, any>} message */
   #onPresence({ type, roomId, username, reason }) {
     const room = this.#rooms.get(roomId);
-    if (room?.phase !== 'in' || typeof username !== 'string') return;
+    if (!room || !isListening(room) || typeof username !== 'string') return;
     const { id, users } = room;
     if (type === 'user_joined') {
       if (users.includes(username)) return;
@@ -991,7 +995,7 @@ export class ClientCore {
   /** @param {Record<string, any>} message */
   #onTyping({ roomId, username, active }) {
     const room = this.#rooms.get(roomId);
-    if (room?.phase !== 'in' || typeof username !== 'string' || username === this.username) return;
+    if (!room || !isListening(room) || typeof username !== 'string' || username === this.username) return;
     const { size } = room.typing;
     if (active && size < MOST_NAMES) room.typing.set(username, this.#now + TYPING_FORGOTTEN_MS);
     if (!active) room.typing.delete(username);
@@ -1068,7 +1072,7 @@ export class ClientCore {
     if (!room.wanted) return;
     const transient = room.member ? TRANSIENT_FOR_MEMBERS : TRANSIENT;
     if (transient.has(failure.code)) return this.#later(room, failure);
-    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere(failure)) return;
+    if (failure.code === 'USERNAME_TAKEN' && this.#isOursElsewhere(room, failure)) return;
     this.#rejectRoom(room, failure);
     this.#left(room, { code: failure.code });
   }
@@ -1077,12 +1081,15 @@ export class ClientCore {
    * Whether the one who has our name may be ourselves: another tab, whose token was not yet there to
    * be read, or a connection that the server does not know to be dead. Then we ask again in a while:
    * once for a name that never was ours, and for as long as it takes for one that was.
+   * @param {Room} room
    * @param {Failure} failure
    */
-  #isOursElsewhere(failure) {
+  #isOursElsewhere(room, failure) {
+    const isAskedBefore = room.isNameRefused;
+    room.isNameRefused = true;
     // Each of the rooms is refused; it is one refusal all the same.
     if (this.#mustGreet) return true;
-    if (!this.#wasNamed && !(this.#options.shares && this.#nameRefusals === 0)) return false;
+    if (!this.#wasNamed && (!this.#options.shares || isAskedBefore)) return false;
     if (this.#wasNamed) this.#emit('error', failure);
     this.#quietUntil = Math.max(this.#quietUntil, this.#now + this.#backoffMs(this.#nameRefusals));
     this.#nameRefusals += 1;
@@ -1233,8 +1240,14 @@ function newRoom(id, call, history, since) {
     leaves: [],
     page: [],
     refusals: 0,
+    isNameRefused: false,
     retryAt: 0,
   };
+}
+
+/** Whether one is in a room, and wants to be. @param {Room} room */
+function isListening({ phase, wanted }) {
+  return phase === 'in' && wanted;
 }
 
 /** @param {string} code @returns {string} */

@@ -255,3 +255,58 @@ fn a_store_that_answers_slowly_again_and_again_does_not_hang() {
     }
     assert_eq!(alice.read().len(), 10);
 }
+
+#[test]
+fn maintenance_waits_until_nobody_asks_for_anything_else() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut alice = hub.join("alice", "r");
+    let _ = store.take_calls();
+    store.script().maintenance = 3;
+    hub.wait(10_000);
+    alice.say("r", "one");
+    hub.settle();
+    for calls in ["append r:1", "maintain"] {
+        assert!(hub.answer_one());
+        assert_eq!(store.take_calls(), [calls]);
+    }
+    alice.say("r", "two");
+    hub.settle();
+    hub.answer_one();
+    assert_eq!(store.take_calls(), ["append r:2"]);
+    hub.answer_all();
+    assert_eq!(store.take_calls(), ["maintain", "maintain"]);
+    // Ten ticks were one request.
+    store.script().maintenance = 1;
+    hub.answer_all();
+    assert_eq!(store.take_calls(), [""; 0]);
+    hub.wait(1000);
+    hub.answer_all();
+    assert_eq!(store.take_calls(), ["maintain"]);
+}
+
+#[test]
+fn a_store_that_failed_is_not_maintained() {
+    let store = ScriptedStore::default();
+    let mut hub = failed(&store);
+    let _ = store.take_calls();
+    store.script().maintenance = 1;
+    hub.wait(999);
+    hub.answer_all();
+    assert_eq!(store.take_calls(), [""; 0]);
+    store.script().reopen = Outcome::Succeeds;
+    hub.wait(1);
+    hub.answer_all();
+    hub.wait(1000);
+    hub.answer_all();
+    assert_eq!(store.take_calls(), ["reopen", "maintain"]);
+}
+
+#[test]
+fn a_store_inside_the_hub_is_maintained_with_each_tick() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_inner_store(&limits(), store.clone());
+    store.script().maintenance = 5;
+    hub.wait(3000);
+    assert_eq!(store.take_calls(), ["maintain"; 3]);
+}

@@ -68,10 +68,10 @@ scenario('who was named so while the server was away keeps the name', { losesSer
     if (await retry.isVisible()) await retry.click({ timeout: 100 });
     assert.match(await alice.page.getByRole('alert').allInnerTexts().then((texts) => texts.join(' ')), /name/i);
   });
-  await alice.log.getByText(/Not sent/).waitFor();
   await alice.yourName.fill('Alice the first');
   await alice.page.getByRole('button', { name: 'Change' }).click();
   await alice.personEntry('Alice the first').waitFor();
+  await alice.log.getByText(/Not sent/).waitFor();
   await alice.log.getByRole('button', { name: 'Retry' }).click();
   await eventually(() => assert.deepEqual(other.texts('general'), ['not to be lost']));
   await eventually(async () => assert.equal(await alice.log.getByText(/Not sent|Sending/).count(), 0));

@@ -1,0 +1,151 @@
+//! The directory of a database: who may use it, and what lies in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::error::DatabaseError;
+use crate::schema;
+
+/// A directory that nobody else uses as long as this lives, not even a process that does not know of
+/// the other: the lock goes with the process, however it ends. It is beside the database, so that
+/// the `sqlite3` shell can read that all the same.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    lock: File,
+}
+
+/// What the name of a database that was replaced by a restore ends in.
+pub(crate) const REPLACED: &str = ".replaced";
+
+/// Where the database of the directory `dir` lies.
+pub(crate) fn database(dir: &Path) -> PathBuf {
+    dir.join("parlor.db")
+}
+
+/// The file of that suffix that SQLite keeps beside the database at `path`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
+}
+
+impl DataDir {
+    /// Takes `dir`, and makes it, for this user alone, if it is not there.
+    pub(crate) fn take(dir: &Path) -> Result<Self, DatabaseError> {
+        make_dir(dir).map_err(|cause| DatabaseError::Directory {
+            dir: dir.into(),
+            cause,
+        })?;
+        let path = dir.join("parlor.lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(&path).map_err(DatabaseError::file(&path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: dir.into(),
+                lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(DatabaseError::Locked { dir: dir.into() }),
+            Err(TryLockError::Error(cause)) => Err(DatabaseError::File { path, cause }),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        database(&self.path)
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing the file does the same, unless a process that was just started has it, too, as it
+        // does until it runs its own program.
+        let _ = self.lock.unlock();
+    }
+}
+
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(dir)?;
+    sync_dir(folder(dir))
+}
+
+/// The directory that `path` lies in.
+pub(crate) fn folder(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or_else(|| Path::new("."))
+}
+
+/// Makes the names in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    // Elsewhere directories cannot be opened as files, and names need no help.
+    if cfg!(unix) {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether something with content is at `path`.
+pub(crate) fn has_content(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+}
+
+/// Whether the database that should be at `path` was taken away: its write-ahead log is there, or
+/// what an interrupted restore put aside.
+pub(crate) fn remains(path: &Path) -> bool {
+    has_content(&beside(path, "-wal")) || has_content(&beside(path, REPLACED))
+}
+
+/// Looks at the head of a file as SQLite lays it out (<https://www.sqlite.org/fileformat.html>),
+/// without SQLite, which would put files beside it: whether it is a database of ours, of a version
+/// that this program knows.
+///
+/// Nobody else in this process may have it open: closing the file drops their locks on it.
+pub(crate) fn check_head(path: &Path) -> Result<(), DatabaseError> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    const USER_VERSION_AT: usize = 60;
+    const APPLICATION_ID_AT: usize = 68;
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(DatabaseError::file(path))?;
+    file.take(100)
+        .read_to_end(&mut head)
+        .map_err(DatabaseError::file(path))?;
+    if head.len() < 100 || !head.starts_with(MAGIC) {
+        return Err(DatabaseError::NotADatabase { path: path.into() });
+    }
+    let number = |at: usize| {
+        let bytes = head[at..].first_chunk().expect("the head has 100 bytes");
+        u32::from_be_bytes(*bytes)
+    };
+    check_identity(path, number(APPLICATION_ID_AT), number(USER_VERSION_AT))
+}
+
+/// Whether these two numbers from its head make the database at `path` one that can be used.
+pub(crate) fn check_identity(
+    path: &Path,
+    application_id: u32,
+    version: u32,
+) -> Result<(), DatabaseError> {
+    if application_id != schema::APPLICATION_ID {
+        return Err(DatabaseError::Foreign { path: path.into() });
+    }
+    if version > schema::version() {
+        return Err(DatabaseError::Newer {
+            path: path.into(),
+            version,
+        });
+    }
+    Ok(())
+}
