@@ -127,6 +127,9 @@ export class Proxy {
   }
 }
 
+// A signal ends this process by way of its `exit` event, so that a server goes with it.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
 const REPOSITORY = new URL('../../', import.meta.url);
 
 /** The real server as a process of its own. */
