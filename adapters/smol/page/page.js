@@ -166,6 +166,7 @@ async function enter(name, roomName) {
   memory.add(roomName);
   for (const room of others) joinAgain(room);
   roomField.value = '';
+  panels.close();
   turnTo(rooms.ensure(roomName), { push: true });
 }
 

@@ -112,7 +112,7 @@ export function randomId(): string;
  * @property {string | (() => string | Promise<string>)} [token] Asked for anew at each connection.
  * @property {string} [resumeToken] Of a guest who is there already: this client becomes another
  *   connection of that guest.
- * @property {Pick<Storage, 'getItem' | 'setItem'>} [storage] Such as `localStorage`. Clients that share one, with the
+ * @property {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} [storage] Such as `localStorage`. Clients that share one, with the
  *   same server and name, are connections of one guest. Key: `parlor ${url} ${username}`.
  * @property {new (url: string) => WebSocketLike} [WebSocket] `globalThis.WebSocket` if absent.
  * @property {number} [pingIntervalMs] At most; the server's own if that is smaller. A server that is
@@ -614,7 +614,10 @@ export type Options = {
      * Such as `localStorage`. Clients that share one, with the
      * same server and name, are connections of one guest. Key: `parlor ${url} ${username}`.
      */
-    storage?: Pick<Storage, "getItem" | "setItem"> | undefined;
+    storage?: {
+        getItem(key: string): string | null;
+        setItem(key: string, value: string): void;
+    } | undefined;
     /**
      * `globalThis.WebSocket` if absent.
      */

@@ -118,7 +118,7 @@
  * @property {string | (() => string | Promise<string>)} [token] Asked for anew at each connection.
  * @property {string} [resumeToken] Of a guest who is there already: this client becomes another
  *   connection of that guest.
- * @property {Pick<Storage, 'getItem' | 'setItem'>} [storage] Such as `localStorage`. Clients that share one, with the
+ * @property {{ getItem(key: string): string | null, setItem(key: string, value: string): void }} [storage] Such as `localStorage`. Clients that share one, with the
  *   same server and name, are connections of one guest. Key: `parlor ${url} ${username}`.
  * @property {new (url: string) => WebSocketLike} [WebSocket] `globalThis.WebSocket` if absent.
  * @property {number} [pingIntervalMs] At most; the server's own if that is smaller. A server that is
@@ -160,6 +160,8 @@ const PING_INTERVAL_MS = 25_000;
 const PROBE_MS = 5_000;
 /** Nothing that a server says makes a client wait for longer. */
 const MOST_WAIT_MS = 300_000;
+/** What timers can count; beyond it they ring at once. */
+const MOST_TIMER_MS = 2 ** 31 - 1;
 /** A connection that lasted for this long was a good one: the next outage starts with short delays. */
 const LASTED_MS = 5_000;
 /** A typist is announced this often: twice within the 6 s after which others forget. */
@@ -349,7 +351,7 @@ export class ClientCore {
   constructor(options) {
     this.#options = {
       ...options,
-      pingIntervalMs: options.pingIntervalMs ?? Infinity,
+      pingIntervalMs: Number(options.pingIntervalMs) > 0 ? Number(options.pingIntervalMs) : Infinity,
       connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
       baseMs: options.backoff?.baseMs ?? 500,
       capMs: options.backoff?.capMs ?? 30_000,
@@ -852,6 +854,7 @@ export class ClientCore {
       if (this.#ownToken === this.#deadToken) this.#ownToken = undefined;
       if (this.#candidate() !== undefined) return this.#greet();
     }
+    this.username = typeof username === 'string' ? username : this.#options.username;
     this.#ownToken = this.#offeredToken;
     if (this.#link === 'ready') return;
     this.#link = 'ready';
@@ -930,6 +933,8 @@ export class ClientCore {
 
   /** The room is no longer one of ours. @param {Room} room @param {{ code?: string, reason?: string }} why */
   #left(room, why) {
+    // One may have been put out of it, and joined it again, while a request about it was on its way.
+    if (this.#rooms.get(room.id) !== room) return this.#resolveLeaves(room);
     this.#rooms.delete(room.id);
     this.#rejectQuestions(room.id, 'LEFT');
     this.#resolveLeaves(room);
@@ -1613,7 +1618,8 @@ export class ParlorClient {
       this.#input((core, now) => core.tick(now));
     };
     // A fraction of a millisecond is not waited for by every timer, and would ring without an effect.
-    this.#timer = this.#environment.setTimeout(ring, Math.max(0, Math.ceil(deadline - this.#environment.now())));
+    const ms = Math.ceil(deadline - this.#environment.now());
+    this.#timer = this.#environment.setTimeout(ring, Math.min(Math.max(0, ms), MOST_TIMER_MS));
   }
 }
 
