@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -206,13 +205,6 @@ impl DrivenHub {
         let handle = self.handle.clone();
         Task::new(async move { handle.shutdown().await }).run();
         self.settle()
-    }
-
-    /// Lets the store answer one question, which makes it panic as on a thread of its own: what it
-    /// was asked stays without an answer. False if it did not panic.
-    pub fn worker_panics(&mut self) -> bool {
-        let step = AssertUnwindSafe(|| self.worker.as_mut().is_some_and(StoreWorker::step));
-        catch_unwind(step).is_err()
     }
 
     /// Drops every way to reach the hub; how it ended.
@@ -430,6 +422,8 @@ pub struct Scripted {
     pub reopen: Outcome,
     /// How many parts of maintenance there are to do.
     pub maintenance: u32,
+    /// What becomes of each of them until further notice; they cannot fail.
+    pub maintain: Outcome,
     /// It refuses everything until it was reopened.
     pub broken: bool,
 }
@@ -558,12 +552,12 @@ impl Store for ScriptedStore {
     }
 
     fn maintain(&mut self, _: Timestamp) -> bool {
-        let mut script = self.script();
-        if script.maintenance > 0 {
-            script.maintenance -= 1;
-            script.calls.push("maintain".into());
+        if self.script().maintenance == 0 {
+            return false;
         }
-        script.maintenance > 0
+        self.script().maintenance -= 1;
+        let begun = self.begin("maintain".into(), |script| script.maintain);
+        begun.is_ok() && self.script().maintenance > 0
     }
 }
 

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -266,6 +266,8 @@ impl Hub {
                     self.stored(answer);
                 }
             }
+            // Hub and store begin anew together, whoever it was.
+            Incoming::Internal(Internal::StorePanicked(panic)) => resume_unwind(panic),
         }
     }
 

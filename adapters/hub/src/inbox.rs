@@ -1,6 +1,7 @@
 //! What comes to the hub: from connections through a bounded channel, whose senders wait when it is
 //! full, and from the hub's own helpers through one that never makes them wait.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -50,6 +51,8 @@ pub(crate) enum Internal {
     Dropped(ConnId),
     /// The store answered a question of this generation.
     Stored { generation: u64, answer: Answer },
+    /// The store panicked, with this, on a thread of its own.
+    StorePanicked(Box<dyn Any + Send>),
 }
 
 /// Says to a connection that was held back that it may hand over its next request. When the hub

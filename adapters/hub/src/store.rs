@@ -4,8 +4,10 @@
 //! thread of its own: the hub asks through a channel and goes on, and the answers come back on
 //! another, so that neither ever waits for the other.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +17,7 @@ use parlor_core::{Effect, Entry, Epoch, Fetch, Page, RoomId, StoredLog, Timestam
 
 use crate::inbox::Internal;
 
-/// Keeps the logs of rooms.
+/// Keeps the logs of rooms. If a call panics the hub begins anew and reopens it before anything else.
 pub trait Store: Send {
     /// The log of `room`: its counters and as much of its tail as the store likes to give, at most
     /// `tail_entries`. A room that has none gets a new epoch, which is kept with its first entry.
@@ -236,8 +238,8 @@ impl StoreLink {
                 if is_maintain && maintain.swap(true, Ordering::AcqRel) {
                     return None;
                 }
-                // Fails only when the worker is gone; its panic ends the process by the time-out
-                // of whatever waits for an answer.
+                // Fails only when the worker is gone; the time-out of whatever waits for an answer
+                // ends the process then.
                 let _ = questions.try_send((generation, question));
                 None
             }
@@ -284,19 +286,29 @@ impl StoreWorker {
         let Some(at) = self.maintaining else {
             return false;
         };
-        if !self.store.maintain(at) {
+        if self.supervised(|store| store.maintain(at)) != Some(true) {
             self.maintaining = None;
         }
         true
     }
 
     fn answer(&mut self, generation: u64, question: Question) {
-        if let Some(answer) = answer(&mut *self.store, question) {
-            // The hub may be gone; then nobody waits for the answer.
-            let _ = self
-                .answers
-                .try_send(Internal::Stored { generation, answer });
+        let answered = self.supervised(|store| answer(store, question));
+        if let Some(answer) = answered.flatten() {
+            self.tell(Internal::Stored { generation, answer });
         }
+    }
+
+    /// Calls the store. The hub is told of a panic, and reopens the store before anything else.
+    fn supervised<T>(&mut self, call: impl FnOnce(&mut dyn Store) -> T) -> Option<T> {
+        let called = catch_unwind(AssertUnwindSafe(|| call(&mut *self.store)));
+        let failed = |panic: Box<dyn Any + Send>| self.tell(Internal::StorePanicked(panic));
+        called.map_err(failed).ok()
+    }
+
+    fn tell(&self, internal: Internal) {
+        // The hub may be gone; then nobody waits for the answer.
+        let _ = self.answers.try_send(internal);
     }
 }
 

@@ -84,17 +84,27 @@ fn a_panic_in_the_middle_of_a_write_is_accounted_for() {
 }
 
 #[test]
-fn a_store_that_panics_inside_the_hub_restarts_it() {
-    for outcome in [Outcome::Succeeds, Outcome::Panics] {
+fn a_store_that_panics_and_the_hub_begin_anew_together() {
+    for (inside, outcome) in [
+        (true, Outcome::Succeeds),
+        (true, Outcome::Panics),
+        (false, Outcome::Succeeds),
+        (false, Outcome::Panics),
+    ] {
         let store = ScriptedStore::default();
-        let mut hub = DrivenHub::with_inner_store(&limits(), store.clone());
+        let mut hub = if inside {
+            DrivenHub::with_inner_store(&limits(), store.clone())
+        } else {
+            DrivenHub::with_slow_store(&limits(), &store)
+        };
         let mut alice = hub.join("alice", "r");
         alice.say("r", "one");
-        hub.settle();
+        hub.answer_all();
         let _ = alice.read();
         store.script().appends.push_back(Outcome::Panics);
         store.script().reopen = outcome;
         alice.say("r", "two");
+        hub.answer_all();
         if outcome == Outcome::Panics {
             assert_eq!(hub.settle(), Some(Err(HubError::PanicsTooOften)));
             assert_eq!(hub.take_crashes().len(), 4);
@@ -102,15 +112,49 @@ fn a_store_that_panics_inside_the_hub_restarts_it() {
         }
         assert_eq!(hub.settle(), None);
         assert_eq!(alice.read(), ["close 1012"]);
-        assert_eq!(hub.take_crashes().len(), 1);
+        let [report] = &hub.take_crashes()[..] else {
+            panic!("one report");
+        };
+        assert_eq!(report.panic, "planned: the store panics");
+        assert_eq!(report.conn, None);
         assert!(hub.handle().is_storing());
         let mut alice = hub.connect();
         alice.send(r#"{"type":"join","roomId":"r","username":"alice","since":{"epoch":"epoch-1","seq":1}}"#);
-        hub.settle();
+        hub.answer_all();
         alice.say("r", "two");
-        hub.settle();
+        hub.answer_all();
         assert_eq!(alice.read(), ["joined r 1", "message r 2 two"]);
     }
+}
+
+#[test]
+fn a_store_that_panics_is_reopened_before_it_answers_anybody() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut alice = hub.join("alice", "r");
+    store.script().load = Outcome::Panics;
+    alice.join("alice", "s");
+    hub.settle();
+    hub.answer_one();
+    store.script().load = Outcome::Succeeds;
+    let mut bob = hub.connect();
+    bob.join("bob", "s");
+    hub.answer_all();
+    assert_eq!(alice.read(), ["close 1012"]);
+    assert_eq!(bob.read(), ["joined s 0"]);
+    assert_eq!(store.take_calls(), ["load r", "load s", "reopen", "load s"]);
+}
+
+#[test]
+fn a_store_that_panics_in_its_housekeeping_is_reopened() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    store.script().maintenance = 1;
+    store.script().maintain = Outcome::Panics;
+    hub.wait(1000);
+    hub.answer_all();
+    assert_eq!(store.take_calls(), ["maintain", "reopen"]);
+    assert_eq!(hub.take_crashes().len(), 1);
 }
 
 #[test]
