@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parlor_core::session::Due;
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::{Connection, Opcode, frame};
-use parlor_smol::{Config, ConnectionClock, Flow, Protocol, Server};
+use parlor_smol::{Config, ConnectionClock, Flow, Protocol, Server, Storage};
 use smol::Executor;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config {
         listen,
         limits,
+        storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
     };
     let executor = Arc::new(Executor::new());

@@ -144,7 +144,7 @@ export class Server {
   async start() {
     const { path } = Server;
     if (!existsSync(path)) throw new Error(`there is no server at ${path}: build it with \`cargo build --release\`, or set PARLOR_BIN`);
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--log', 'warn'];
+    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--memory', '--log', 'warn'];
     const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
     const reap = () => child.kill('SIGKILL');

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -41,6 +41,7 @@ impl TestServer {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits,
+            storage: Storage::Memory,
             crash_dir: std::env::temp_dir(),
         };
         let thread = thread::spawn(move || {

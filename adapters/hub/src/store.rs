@@ -58,6 +58,32 @@ pub trait Store: Send {
     }
 }
 
+impl<S: Store + ?Sized> Store for Box<S> {
+    fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
+        (**self).load(room, tail_entries)
+    }
+
+    fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        (**self).append(batch)
+    }
+
+    fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
+        (**self).page(fetch)
+    }
+
+    fn release(&mut self, room: &RoomId, at: Timestamp) {
+        (**self).release(room, at);
+    }
+
+    fn reopen(&mut self, at: Timestamp) -> Result<(), StoreError> {
+        (**self).reopen(at)
+    }
+
+    fn maintain(&mut self, at: Timestamp) -> bool {
+        (**self).maintain(at)
+    }
+}
+
 /// One entry to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {

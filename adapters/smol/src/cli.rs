@@ -1,11 +1,13 @@
 //! The command line: flags, their environment variables and their defaults.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parlor_core::Limits;
-use parlor_smol::Config;
+use parlor_smol::{Config, Retention, Storage};
 use tracing_subscriber::filter::LevelFilter;
 
 /// A real-time chat server: rooms, presence, broadcast and history over WebSocket.
@@ -26,6 +28,58 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server; the same as no command at all.
     Serve(Serve),
+    /// Copy the database to a file, while a server may be using it.
+    Backup(Backup),
+    /// Make the database of a backup, while no server uses it.
+    ///
+    /// Rooms go on where they were, in a new epoch: what was said after the backup is not there,
+    /// and its numbers are given again.
+    Restore(Restore),
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Task<'a> {
+    /// Run the server.
+    Serve,
+    /// Copy the database.
+    Backup(&'a Backup),
+    /// Make the database of a copy.
+    Restore(&'a Restore),
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Data {
+    /// Directory of the database, parlor.db; made, for this user alone, if it is missing.
+    #[arg(
+        long = "data",
+        value_name = "DIR",
+        env = "PARLOR_DATA",
+        default_value = "./parlor-data"
+    )]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// File to write; it must not be there yet.
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: Data,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    /// A backup.
+    pub(crate) file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) data: Data,
+
+    /// Replace the database that is there; it is kept as parlor.db.replaced.
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -38,9 +92,30 @@ struct Serve {
     #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
     port: Option<u16>,
 
-    /// Keep everything in memory: it is gone when the server stops. The only store so far.
+    #[command(flatten)]
+    data: Data,
+
+    /// Keep everything in memory instead: it is gone when the server stops.
     #[arg(long, env = "PARLOR_MEMORY", value_parser = BoolishValueParser::new())]
     memory: bool,
+
+    /// Messages to keep of each room, at least the 300 that are in memory. 0: all.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PARLOR_RETAIN_MESSAGES",
+        default_value_t = 0
+    )]
+    retain_messages: u32,
+
+    /// Days to keep messages for. 0: for ever.
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PARLOR_RETAIN_DAYS",
+        default_value_t = 0
+    )]
+    retain_days: u32,
 
     /// WebSocket connections at once; the next gets 503. 0: no limit.
     #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS", default_value_t = Limits::default().connections)]
@@ -88,10 +163,18 @@ enum Level {
 }
 
 impl Cli {
+    pub(crate) fn task(&self) -> Task<'_> {
+        match &self.command {
+            Some(Command::Serve(_)) | None => Task::Serve,
+            Some(Command::Backup(backup)) => Task::Backup(backup),
+            Some(Command::Restore(restore)) => Task::Restore(restore),
+        }
+    }
+
     fn serve(&self) -> &Serve {
         match &self.command {
             Some(Command::Serve(serve)) => serve,
-            None => &self.serve,
+            Some(Command::Backup(_) | Command::Restore(_)) | None => &self.serve,
         }
     }
 
@@ -121,10 +204,22 @@ impl Cli {
             outbox_total_bytes: serve.max_outbox_total,
             ..Limits::default()
         };
+        let dir = serve.data.dir.clone();
+        let (storage, crash_dir) = if serve.memory {
+            (Storage::Memory, std::env::temp_dir())
+        } else {
+            let crash_dir = dir.clone();
+            let retention = Retention {
+                messages: NonZeroU32::new(serve.retain_messages),
+                days: NonZeroU32::new(serve.retain_days),
+            };
+            (Storage::Directory { dir, retention }, crash_dir)
+        };
         Config {
             listen,
             limits,
-            crash_dir: std::env::temp_dir(),
+            storage,
+            crash_dir,
         }
     }
 }

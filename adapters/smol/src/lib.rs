@@ -16,11 +16,14 @@ mod socket;
 #[cfg(any(not(target_os = "linux"), parlor_portable))]
 #[path = "socket_portable.rs"]
 mod socket;
+mod storage;
 mod websocket;
 
 pub use chat::Chat;
 pub use connection::{ConnectionClock, Flow, Protocol};
+pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
+pub use storage::{Storage, epochs};
 
 /// The examples of the README, which therefore work.
 #[cfg(doctest)]

@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::error::Error;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use futures_lite::StreamExt;
 use parlor_smol::{Server, ServerError};
+use parlor_sqlite::DatabaseError;
 use smol::Executor;
 use tracing::warn;
 
-use crate::cli::Cli;
+use crate::cli::{Backup, Cli, Restore, Task};
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -45,13 +47,47 @@ fn main() -> ExitCode {
             };
         }
     };
-    match serve(&cli) {
+    let done = match cli.task() {
+        Task::Serve => serve(&cli).map_err(Into::into),
+        Task::Backup(task) => back_up(task),
+        Task::Restore(task) => restore(task),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("parlor: {error}");
             ExitCode::from(FAILED)
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "the line that says what was done")]
+fn back_up(Backup { file, data }: &Backup) -> Result<(), Box<dyn Error>> {
+    parlor_sqlite::backup(&data.dir, file)?;
+    println!("parlor wrote {}", file.display());
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "the line that says what was done")]
+fn restore(task: &Restore) -> Result<(), Box<dyn Error>> {
+    let Restore {
+        file,
+        data,
+        replace,
+    } = task;
+    let epochs = parlor_smol::epochs()?;
+    match parlor_sqlite::restore(file, &data.dir, *replace, epochs) {
+        Err(error @ DatabaseError::InTheWay { .. }) => {
+            return Err(format!("{error}; to set it aside, give --replace").into());
+        }
+        restored => restored?,
+    }
+    println!(
+        "parlor restored {} to {}",
+        file.display(),
+        data.dir.display()
+    );
+    Ok(())
 }
 
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]

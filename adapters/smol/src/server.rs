@@ -6,11 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::{FutureExt, StreamExt, future};
-use parlor_core::{Epoch, Limits, Timestamp};
-use parlor_hub::{Clock, CrashReport, Handle, Hub, HubConfig, HubError, MemoryStore};
+use parlor_core::{Limits, Timestamp};
+use parlor_hub::{Clock, CrashReport, Handle, HubConfig, HubError, Store};
+use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::SockRef;
@@ -21,6 +22,7 @@ use crate::chat::Chat;
 use crate::connection::{self, ConnectionClock, Protocol};
 use crate::http;
 use crate::socket::Sockets;
+use crate::storage::{OpenStore, Storage};
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
 /// Beyond it new ones are dropped.
@@ -30,8 +32,10 @@ const HANDSHAKES: u32 = 4096;
 const HANDSHAKES_PER_ADDRESS: u32 = 1024;
 /// After this many connections accepted in a row their handshakes have their turn.
 const ACCEPTED_IN_A_ROW: u32 = 64;
+/// From the signal to the end of the last connection.
+const GOODBYE: Duration = Duration::from_millis(4000);
 /// From the signal to the end of the process.
-const SHUTDOWN: Duration = Duration::from_millis(4500);
+const SHUTDOWN: Duration = Duration::from_millis(4700);
 /// After a failure to accept, which is mostly a lack of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -42,6 +46,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What it allows.
     pub limits: Limits,
+    /// Where it keeps what is said.
+    pub storage: Storage,
     /// Where the report of a panic is written.
     pub crash_dir: PathBuf,
 }
@@ -51,10 +57,14 @@ pub struct Config {
 pub enum ServerError {
     /// It cannot listen where it should.
     Listen(SocketAddr, io::Error),
+    /// The database cannot be used.
+    Database(DatabaseError),
     /// The system gives no random numbers.
     Random(getrandom::Error),
     /// The system does not tell when sockets are ready.
     Sockets(io::Error),
+    /// The system gives no thread for the store.
+    Thread(io::Error),
     /// The hub gave up.
     Hub(HubError),
 }
@@ -68,8 +78,10 @@ impl fmt::Display for ServerError {
                     "cannot listen on {address}: {error}; choose another address with --listen"
                 )
             }
+            Self::Database(error) => write!(f, "{error}"),
             Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Sockets(error) => write!(f, "cannot watch sockets: {error}"),
+            Self::Thread(error) => write!(f, "the store gets no thread: {error}"),
             Self::Hub(error) => write!(f, "{error}"),
         }
     }
@@ -78,36 +90,47 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Sockets(error) => Some(error),
+            Self::Listen(_, error) | Self::Sockets(error) | Self::Thread(error) => Some(error),
+            Self::Database(error) => Some(error),
             Self::Random(error) => Some(error),
             Self::Hub(error) => Some(error),
         }
     }
 }
 
-/// A server that listens.
+/// A server that listens, and has its store.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    store: OpenStore,
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Server {
-    /// Begins to listen.
+    /// Begins to listen, then opens the store, which blocks the thread.
     ///
     /// # Errors
-    /// When it cannot.
+    /// When it cannot do either.
     pub async fn bind(mut config: Config) -> Result<Self, ServerError> {
         config.limits = config.limits.clamped();
         let failed = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let store = config.storage.open(&config.limits)?;
         Ok(Self {
             config,
+            store,
             listener,
             address,
         })
+    }
+
+    /// The same with another store, which gets a thread of its own.
+    #[must_use]
+    pub fn with_store(mut self, store: impl Store + 'static) -> Self {
+        self.store = OpenStore::Thread(Box::new(store));
+        self
     }
 
     /// Where it listens.
@@ -142,14 +165,13 @@ impl Server {
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Result<(), ServerError> {
         let limits = &self.config.limits;
-        let store = MemoryStore::new(limits, epochs()?);
         let crash_dir = self.config.crash_dir.clone();
         let config = HubConfig {
             limits: limits.clone(),
             clock: Box::new(Clock::system()),
             on_crash: Box::new(move |report| keep(&report, &crash_dir)),
         };
-        let (hub, handle) = Hub::new(config, store);
+        let (hub, handle, store) = self.store.start(config)?;
         let sockets = Sockets::new().map_err(ServerError::Sockets)?;
         let mut watching = executor.spawn(sockets.clone().watch());
         let admission = Admission::new(limits.connections, limits.connections_per_address);
@@ -178,6 +200,7 @@ impl Server {
             return ended;
         }
         info!("shutting down");
+        let signalled = Instant::now();
         accepting.cancel().await;
         let goodbye = async {
             handle.shutdown().await;
@@ -187,14 +210,21 @@ impl Server {
             Ok(())
         };
         let late = async {
-            Timer::after(SHUTDOWN).await;
+            Timer::at(signalled + GOODBYE).await;
             warn!("some connections did not take their goodbye in time");
             Ok(())
         };
-        let ended = goodbye.or(late).await;
+        goodbye.or(late).await?;
         ticking.cancel().await;
         watching.cancel().await;
-        ended
+        if let Some(store) = store {
+            let late = async {
+                Timer::at(signalled + SHUTDOWN).await;
+                warn!("the store was not closed in time; what was shown to anybody is kept");
+            };
+            store.ended().or(late).await;
+        }
+        Ok(())
     }
 }
 
@@ -280,16 +310,6 @@ async fn tick(hub: Handle) {
     while seconds.next().await.is_some() {
         hub.tick();
     }
-}
-
-/// Epochs that no other run of the server gives: random bits of this one, and a counter.
-fn epochs() -> Result<impl FnMut() -> Epoch + Send + 'static, ServerError> {
-    let run = getrandom::u64().map_err(ServerError::Random)?;
-    let mut count: u64 = 0;
-    Ok(move || {
-        count += 1;
-        Epoch::new(&format!("{run:016x}-{count:x}")).expect("it is ASCII and shorter than 64")
-    })
 }
 
 /// Writes a crash report where an operator finds it.

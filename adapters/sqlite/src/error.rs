@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parlor_hub::StoreError;
 use rusqlite::ErrorCode;
 
 /// Why a database cannot be opened, copied or restored. It is as it was before.
@@ -166,11 +167,7 @@ impl fmt::Display for DatabaseError {
                 path.display()
             ),
             Self::Sqlite { path, cause } => {
-                write!(f, "{} cannot be used: {cause}", path.display())?;
-                if cause.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    f.write_str("; make room on the disk")?;
-                }
-                Ok(())
+                write!(f, "{} cannot be used: {}", path.display(), Failure(cause))
             }
         }
     }
@@ -192,4 +189,33 @@ impl Error for DatabaseError {
             | Self::InTheWay { .. } => None,
         }
     }
+}
+
+/// What SQLite says of a failure, and what to do about it.
+struct Failure<'a>(&'a rusqlite::Error);
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(cause) = self;
+        write!(f, "{cause}")?;
+        f.write_str(match cause.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => "; make room on the disk",
+            Some(ErrorCode::SystemIoFailure) => {
+                "; look at the disk, its file system and the limits of this process"
+            }
+            Some(ErrorCode::ReadOnly) => "; make the database writable for this user",
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                "; end what else writes to the database"
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                "; stop the server, keep a copy, then restore a backup"
+            }
+            _ => "",
+        })
+    }
+}
+
+/// A call of a store that failed in SQLite.
+pub(crate) fn failed(cause: rusqlite::Error) -> StoreError {
+    StoreError::new(Failure(&cause).to_string())
 }

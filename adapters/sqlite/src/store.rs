@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use tracing::warn;
 
 use crate::database::{self, Database};
-use crate::error::DatabaseError;
+use crate::error::{DatabaseError, failed};
 use crate::files::{self, DataDir};
 use crate::retention::{Retention, Walk};
 
@@ -96,16 +96,16 @@ impl Store for SqliteStore {
     }
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
-        page(&self.working()?.writer, fetch).map_err(StoreError::new)
+        page(&self.working()?.writer, fetch)
     }
 
     /// Logs are kept, whoever is there.
     fn release(&mut self, _: &RoomId, _: Timestamp) {}
 
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
-        let failed = self.database.take().is_none();
+        let after_failure = self.database.take().is_none();
         let mut database = Database::open(&self.dir.database()).map_err(StoreError::new)?;
-        if failed && !database.renew().map_err(StoreError::new)? {
+        if after_failure && !database.renew().map_err(failed)? {
             return Err(StoreError::new(
                 "another process reads the database; it is reopened when that is over",
             ));
@@ -141,14 +141,14 @@ struct Stored {
 fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT id, epoch, last_seq, last_at FROM rooms WHERE room = ?1")
-        .map_err(StoreError::new)?;
+        .map_err(failed)?;
     let row = statement
         .query_row([room.as_str()], |row| {
             let epoch: String = row.get(1)?;
             Ok((row.get(0)?, epoch, row.get(2)?, row.get(3)?))
         })
         .optional()
-        .map_err(StoreError::new)?;
+        .map_err(failed)?;
     let Some((id, epoch, last_seq, last_at)) = row else {
         return Ok(None);
     };
@@ -234,15 +234,15 @@ fn newest(
             "SELECT seq, at, username, text, client_msg_id FROM messages
              WHERE room_id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
         )
-        .map_err(StoreError::new)?;
+        .map_err(failed)?;
     let mut rows = statement
         .query((id, before.unwrap_or(i64::MAX), most))
-        .map_err(StoreError::new)?;
+        .map_err(failed)?;
     let mut newest = Vec::new();
-    while let Some(row) = rows.next().map_err(StoreError::new)? {
+    while let Some(row) = rows.next().map_err(failed)? {
         let entry = entry(row);
         if entry.is_none() {
-            let seq: i64 = row.get(0).map_err(StoreError::new)?;
+            let seq: i64 = row.get(0).map_err(failed)?;
             warn!(%room, seq, "a stored message breaks the rules for messages; it is not shown");
         }
         newest.push(entry);
@@ -266,7 +266,7 @@ fn entry(row: &Row<'_>) -> Option<Entry> {
 fn append(connection: &mut Connection, batch: &[Append]) -> Result<(), StoreError> {
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(StoreError::new)?;
+        .map_err(failed)?;
     let mut logs = BTreeMap::new();
     for append in batch {
         let log = match logs.entry(&append.room) {
@@ -280,13 +280,13 @@ fn append(connection: &mut Connection, batch: &[Append]) -> Result<(), StoreErro
             }
         };
         follows(log, append)?;
-        insert(&transaction, log.id, &append.entry).map_err(StoreError::new)?;
+        insert(&transaction, log.id, &append.entry).map_err(failed)?;
         (log.last_seq, log.last_at) = (append.entry.seq, append.entry.at);
     }
     for log in logs.values() {
-        update(&transaction, log).map_err(StoreError::new)?;
+        update(&transaction, log).map_err(failed)?;
     }
-    transaction.commit().map_err(StoreError::new)
+    transaction.commit().map_err(failed)
 }
 
 /// The log that `first` begins.
@@ -299,7 +299,7 @@ fn begin(connection: &Connection, first: &Append) -> Result<Stored, StoreError> 
             .insert((first.room.as_str(), first.epoch.as_str()))
     };
     Ok(Stored {
-        id: begun().map_err(StoreError::new)?,
+        id: begun().map_err(failed)?,
         epoch: first.epoch.clone(),
         last_seq: Seq(0),
         last_at: Timestamp(0),

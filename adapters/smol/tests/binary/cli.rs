@@ -1,22 +1,19 @@
-//! The binary itself: its flags, its lines, its exit codes and its end.
+//! Its flags, its lines, its exit codes and its end.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::io::Read;
+use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Error, Message, WebSocket};
 
-/// A guard against tests that hang: nothing that is awaited takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 9] = [
+const FLAGS: [(&str, &str); 12] = [
     ("--listen", "PARLOR_LISTEN"),
+    ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
+    ("--retain-messages", "PARLOR_RETAIN_MESSAGES"),
+    ("--retain-days", "PARLOR_RETAIN_DAYS"),
     ("--max-connections", "PARLOR_MAX_CONNECTIONS"),
     (
         "--max-connections-per-address",
@@ -28,130 +25,6 @@ const FLAGS: [(&str, &str); 9] = [
     ("--max-outbox-total", "PARLOR_MAX_OUTBOX_TOTAL"),
     ("--log", "PARLOR_LOG"),
 ];
-const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
-const HELLO: &str = r#"{"type":"hello","protocol":1}"#;
-
-/// The binary, untouched by what is set around the tests.
-fn parlor(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
-    command.args(args).stdin(Stdio::null()).env_remove("PORT");
-    for (_, variable) in FLAGS {
-        command.env_remove(variable);
-    }
-    command
-}
-
-/// What a run that ends by itself leaves behind.
-fn output(command: &mut Command) -> Output {
-    command.output().expect("the binary runs")
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("it prints UTF-8")
-}
-
-/// A server that runs; killed when dropped.
-struct Running {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    /// Starts a server, and waits for its line.
-    fn start(command: &mut Command) -> Self {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut running = Self {
-            child: command.spawn().expect("the binary runs"),
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-        };
-        let stdout = running.child.stdout.as_mut().expect("it is piped");
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        read.expect("it prints UTF-8");
-        let address = line.strip_prefix("parlor listening on http://");
-        let address = address.and_then(|address| address.trim_end().parse().ok());
-        running.address = address.unwrap_or_else(|| panic!("{line:?}: {}", running.stderr()));
-        running
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.expect("there is a kill command").success());
-    }
-
-    /// Waits for the end; how it ended, and what stands on standard error.
-    fn end(&mut self) -> (ExitStatus, String) {
-        let stderr = self.stderr();
-        let status = self.child.wait().expect("it was not waited for yet");
-        (status, stderr)
-    }
-
-    /// Reads standard error to its end, which is the end of the process.
-    fn stderr(&mut self) -> String {
-        let mut stderr = self.child.stderr.take().expect("it is read once");
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let mut text = String::new();
-            let read = stderr.read_to_string(&mut text);
-            let _ = tell.send(read.map(|_| text));
-        });
-        let text = told.recv_timeout(PATIENCE).expect("the server ends");
-        text.expect("it prints UTF-8")
-    }
-
-    fn connect(&self) -> WebSocket<TcpStream> {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        // The system takes little for a client that does not read.
-        socket.set_recv_buffer_size(4096).expect("it is small");
-        socket.connect(&self.address.into()).expect("it listens");
-        let stream = TcpStream::from(socket);
-        let patience = stream.set_read_timeout(Some(PATIENCE));
-        patience.expect("it is a good time-out");
-        let url = format!("ws://{}/ws", self.address);
-        let (socket, _) = tungstenite::client(url, stream).expect("it lets everybody in");
-        socket
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The next message that is no ping.
-fn read(socket: &mut WebSocket<TcpStream>) -> Message {
-    loop {
-        match socket.read() {
-            Ok(message) if message.is_ping() => {}
-            // A read with a time-out is not begun again by the system (signal(7)).
-            Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read.expect("something comes"),
-        }
-    }
-}
-
-/// Sends a request; what comes next.
-fn ask(socket: &mut WebSocket<TcpStream>, request: &str) -> String {
-    socket.send(Message::text(request)).expect("it is read");
-    read(socket).to_string()
-}
-
-/// The code with which the server closes, and the messages before.
-fn read_to_close(socket: &mut WebSocket<TcpStream>) -> (CloseCode, Vec<String>) {
-    let mut messages = Vec::new();
-    loop {
-        let message = read(socket);
-        if let Message::Close(close) = message {
-            return (close.expect("it has a code").code, messages);
-        }
-        messages.push(message.to_string());
-    }
-}
-
 #[test]
 fn help_names_every_flag_and_its_variable() {
     for args in [&["--help"][..], &["serve", "--help"]] {
@@ -282,8 +155,16 @@ fn serve_is_the_same_as_no_command() {
 
 #[test]
 fn a_variable_turns_a_flag_on_as_people_write_it() {
+    let dir = tempfile::tempdir().expect("there is room");
     for yes_or_no in ["1", "0", "true", "false", "yes", "no", "on", "off"] {
-        Running::start(parlor(&ANY_PORT).env("PARLOR_MEMORY", yes_or_no));
+        let mut command = durable(dir.path(), &ANY_PORT);
+        Running::start(command.env("PARLOR_MEMORY", yes_or_no));
+        let data = dir.path().join("parlor-data");
+        let in_memory = ["1", "true", "yes", "on"].contains(&yes_or_no);
+        assert_ne!(data.is_dir(), in_memory, "{yes_or_no}");
+        if !in_memory {
+            std::fs::remove_dir_all(data).expect("it is there");
+        }
     }
 }
 
@@ -343,8 +224,9 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn logs_hold_neither_what_is_said_nor_tokens() {
     const SECRET: &str = "the-secret-of-alice";
+    let dir = tempfile::tempdir().expect("there is room");
     let args = ["--listen", "127.0.0.1:0", "--log", "trace"];
-    let mut running = Running::start(&mut parlor(&args));
+    let mut running = Running::start(&mut durable(dir.path(), &args));
     let mut stderr = running.child.stderr.take().expect("it is piped");
     let reading = thread::spawn(move || {
         let mut text = String::new();
