@@ -82,7 +82,7 @@ pub enum Input {
     PageFetched {
         /// What was asked.
         fetch: Fetch,
-        /// What the store has.
+        /// What the store has, be it too old to be shown.
         page: Page,
     },
     /// Answers [`Effect::FetchPage`]: the store could not.

@@ -31,6 +31,9 @@ const CAUSES: &[Cause] = &[
 /// After how many steps the state goes through serde.
 const ROUND_TRIP_STEPS: u64 = 5;
 
+/// How many setups [`Setup::small`] has.
+pub const SETUPS: u8 = 16;
+
 /// Under which circumstances actions run.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -41,7 +44,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Limits so small that every one of them is reached: eight setups, by number.
+    /// Limits so small that every one of them is reached: [`SETUPS`] of them, by number.
     #[must_use]
     pub fn small(number: u8) -> Self {
         let limits = Limits {
@@ -51,6 +54,8 @@ impl Setup {
             open_rooms: 3,
             tail_entries: if number & 4 == 0 { 4 } else { 9 },
             tail_bytes: if number & 4 == 0 { 14 << 10 } else { 64 << 10 },
+            // Some waits are longer.
+            history_age_ms: if number & 8 == 0 { 0 } else { 1500 },
             history_page: 4,
             replay: 2,
             listed_users: 2,
@@ -137,7 +142,8 @@ impl World {
             fetches,
             ..
         } = &self.observer;
-        format!("{state}{clients:?}{store:?}{loads:?}{fetches:?}")
+        let at = self.at;
+        format!("{at:?}{state}{clients:?}{store:?}{loads:?}{fetches:?}")
     }
 
     /// Does one action. One whose operands mean nothing at the moment is none.
