@@ -144,7 +144,8 @@ pub struct Fetch {
     pub epoch: Epoch,
     /// Only entries before this one.
     pub before: Seq,
-    /// How many entries at most: the last of those.
+    /// How many entries at most: the last of those. One more than the page has, which tells whether
+    /// anything before it may still be shown.
     pub limit: u32,
     /// The request's tag.
     pub reference: Option<Ref>,

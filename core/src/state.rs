@@ -722,14 +722,17 @@ impl State {
         };
         match log.page(before, limit, self.limits.oldest_shown(now)) {
             Some(page) => self.answer_page(fetch, page, effects),
-            None => effects.push(Effect::FetchPage(fetch)),
+            None => effects.push(Effect::FetchPage(Fetch {
+                limit: limit.saturating_add(1),
+                ..fetch
+            })),
         }
         Ok(())
     }
 
     fn page_fetched(
         &self,
-        fetch: Fetch,
+        mut fetch: Fetch,
         mut page: Page,
         now: Timestamp,
         effects: &mut Vec<Effect>,
@@ -740,6 +743,7 @@ impl State {
             .is_some_and(|log| *log.epoch() == fetch.epoch);
         if self.require_member(fetch.conn, &fetch.room).is_ok() && same_epoch {
             page.drop_older(self.limits.oldest_shown(now));
+            fetch.limit = fetch.limit.saturating_sub(1);
             self.answer_page(fetch, page, effects);
         } else {
             self.fetch_failed(fetch, effects);

@@ -171,6 +171,11 @@ fn t_10_an_answer_stays_within_its_bound() {
 }
 
 #[test]
+fn has_more_is_the_truth() {
+    holds("hasMore");
+}
+
+#[test]
 fn d_1_equal_state_and_event_give_equal_results() {
     holds("D-1");
 }

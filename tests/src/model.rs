@@ -149,6 +149,12 @@ impl Model {
         self.room(room).is_some()
     }
 
+    /// Whether `entry` may be shown to whoever asks at `at`.
+    #[must_use]
+    pub fn shows(&self, entry: &Entry, at: Timestamp) -> bool {
+        !self.is_too_old(entry, self.now.max(at))
+    }
+
     /// What `event` should lead to.
     pub fn apply(&mut self, event: &Event) -> Expected {
         let now = self.now.max(event.at);
@@ -682,7 +688,11 @@ impl Model {
             };
             self.answer_page(&fetch, &page);
         } else {
-            self.out.store.push(Effect::FetchPage(fetch));
+            // If the one before the page is there and too old, there is no more.
+            let limit = limit + 1;
+            self.out
+                .store
+                .push(Effect::FetchPage(Fetch { limit, ..fetch }));
         }
         Ok(())
     }
@@ -706,7 +716,14 @@ impl Model {
                     page.entries.remove(0);
                     page.has_more = false;
                 }
-                self.answer_page(fetch, &page);
+                let limit = fetch.limit - 1;
+                self.answer_page(
+                    &Fetch {
+                        limit,
+                        ..fetch.clone()
+                    },
+                    &page,
+                );
             }
             None => {
                 let no = ErrorCode::HistoryFetchFailed.into();
@@ -725,7 +742,7 @@ impl Model {
         };
         let budget = self.left_beside(&ServerMessage::History(history.clone()));
         let fitting = newest(&fetch.room, &page.entries, fetch.limit as usize, budget);
-        if fitting.len() < page.entries.len() {
+        if fitting.len() < page.entries.len().min(fetch.limit as usize) {
             self.situations
                 .insert("a page was cut to the bound of an answer");
         }
