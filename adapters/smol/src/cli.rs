@@ -24,6 +24,8 @@ pub(crate) struct Cli {
     serve: Serve,
 }
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; the same as no command at all.
@@ -202,6 +204,7 @@ impl Cli {
             messages_per_second: serve.rate,
             burst: serve.burst,
             outbox_total_bytes: serve.max_outbox_total,
+            history_age_ms: u64::from(serve.retain_days) * DAY_MS,
             ..Limits::default()
         };
         let dir = serve.data.dir.clone();

@@ -257,3 +257,39 @@ fn no_more_is_kept_of_a_room_than_was_asked_for() {
     assert_eq!(chat.say("r", "text 451", "id 451")["seq"], 451);
     stop(running);
 }
+
+#[test]
+fn what_is_too_old_is_neither_shown_nor_kept() {
+    let dir = temporary();
+    let running = start(dir.path(), &[]);
+    let epoch = say(&running, 1, 30);
+    stop(running);
+    let path = dir.path().join("parlor-data/parlor.db");
+    let database = Connection::open(&path).expect("it is there");
+    let aged = database.execute(
+        "UPDATE messages SET at = at - 3 * 86400000 WHERE seq <= 20",
+        [],
+    );
+    assert_eq!(aged.expect("it can be written"), 20);
+    drop(database);
+    let running = start(dir.path(), &["--retain-days", "2"]);
+    let mut chat = Chat::join(&running, "r", "alice", Some((&epoch, 10)));
+    assert_eq!(
+        (&chat.joined["recovered"], &chat.joined["seq"]),
+        (&json!(false), &json!(30))
+    );
+    assert_eq!(chat.replay.len(), 10);
+    assert_eq!(history(&mut chat, 31).len(), 10);
+    let database = Connection::open(&path).expect("it is there");
+    loop {
+        let left = database.query_row("SELECT count(*) FROM messages", [], |row| row.get(0));
+        match left.expect("it can be read") {
+            10 => break,
+            left => assert_eq!(left, 30, "in one step"),
+        }
+        // The server's time goes by.
+        chat.ask(&json!({"type": "ping"}));
+    }
+    assert_eq!(chat.say("r", "text 31", "id 31")["seq"], 31);
+    stop(running);
+}

@@ -2,6 +2,8 @@
 
 mod cli;
 mod data;
+#[cfg(target_os = "linux")]
+mod full_disk;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -185,6 +187,11 @@ impl Chat {
             epoch,
             replay,
         }
+    }
+
+    fn send(&mut self, request: &Value) {
+        let sent = self.socket.send(Message::text(request.to_string()));
+        sent.expect("it is read");
     }
 
     /// Sends a request; what comes next.

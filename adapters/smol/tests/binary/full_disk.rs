@@ -1,0 +1,110 @@
+//! A disk that takes nothing more, and then takes something again, under a server that goes on.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Instant;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::json;
+
+use super::{Chat, PATIENCE, Running, alone, read_to_close};
+
+/// No file may become larger than that, and nothing may be written behind it.
+fn limit(running: &Running, bytes: Option<u64>) {
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    let server = Pid::from_child(&running.child);
+    prlimit(Some(server), Resource::Fsize, limit).expect("it is a process of ours");
+}
+
+/// What `/healthz` answers.
+fn health(running: &Running) -> String {
+    let mut stream = TcpStream::connect(running.address).expect("it listens");
+    let patience = stream.set_read_timeout(Some(PATIENCE));
+    patience.expect("it is a good time-out");
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: parlor\r\nConnection: close\r\n\r\n";
+    stream.write_all(ask).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("it is HTTP");
+    let status = head.split_whitespace().nth(1).expect("it has a status");
+    format!("{status} {}", body.trim_end())
+}
+
+fn wait_for_health(running: &Running, expected: &str) {
+    let begin = Instant::now();
+    while health(running) != expected {
+        assert!(begin.elapsed() < PATIENCE, "it stays {}", health(running));
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_survived() {
+    const HEALTHY: &str = "200 ok";
+    const ILL: &str = "503 messages cannot be stored";
+    let dir = tempfile::tempdir().expect("there is room");
+    // Without this the system ends whoever writes too much.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_parlor"));
+    command.args(["--listen", "127.0.0.1:0", "--rate", "0"]);
+    alone(&mut command);
+    let mut running = Running::start(command.current_dir(dir.path()));
+
+    let mut alice = Chat::join(&running, "r", "alice", None);
+    for number in 1..=20 {
+        alice.say("r", &format!("text {number}"), &format!("id {number}"));
+    }
+    let mut bob = Chat::join(&running, "r", "bob", None);
+    assert_eq!(bob.replay.len(), 20);
+    assert_eq!(health(&running), HEALTHY);
+
+    for seq in 21..23 {
+        limit(&running, Some(1000));
+        let say = json!({"type": "message", "roomId": "r", "text": "kept?", "clientMsgId": seq.to_string()});
+        alice.send(&say);
+        for chat in [&mut alice, &mut bob] {
+            let (code, messages) = read_to_close(&mut chat.socket);
+            assert_eq!(u16::from(code), 1012);
+            assert!(!messages.iter().any(|message| message.contains("kept?")));
+        }
+        assert_eq!(health(&running), ILL);
+        let mut carol = running.connect();
+        let join = r#"{"type":"join","roomId":"r","username":"carol"}"#;
+        let refused = super::ask(&mut carol, join);
+        assert!(refused.contains("STORE_UNAVAILABLE"), "{refused}");
+
+        limit(&running, None);
+        wait_for_health(&running, HEALTHY);
+        let epoch = alice.epoch;
+        let since = Some((&*epoch, seq - 1));
+        alice = Chat::join(&running, "r", "alice", since);
+        assert_eq!(
+            (&alice.joined["recovered"], &alice.joined["seq"]),
+            (&json!(true), &json!(seq - 1))
+        );
+        let said = alice.ask(&say);
+        assert_eq!(
+            (&said["seq"], &said["duplicate"]),
+            (&json!(seq), &json!(null))
+        );
+        bob = Chat::join(&running, "r", "bob", since);
+        assert_eq!(
+            (&bob.joined["recovered"], bob.replay.len()),
+            (&json!(true), 1)
+        );
+        alice.ask(&json!({"type": "ping"}));
+    }
+
+    running.signal("TERM");
+    let (status, log) = running.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let said = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(said("messages cannot be stored"), 2, "{log}");
+    assert!(said("look at the disk") >= 2, "{log}");
+    assert_eq!(said("the store works again"), 2, "{log}");
+    assert!(!log.contains("kept?"), "{log}");
+}
