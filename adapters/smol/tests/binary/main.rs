@@ -1,6 +1,7 @@
 //! The binary itself, as its users meet it.
 
 mod cli;
+mod crash;
 mod data;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
