@@ -1,9 +1,16 @@
-//! The binary under load from real clients, killed at random moments and started again on the same
-//! data: whatever a client saw or got acknowledged is there, once, where it was.
+//! Killed under load from real clients, at random moments, and started again on the same data:
+//! whatever a client saw or got acknowledged is there, once, where it was.
 //!
-//! `PARLOR_ROUNDS=200 cargo test -p parlor-smol --test crash` goes on for longer. The seed, which is
-//! printed first, repeats what is drawn: where in the traffic the kills are. What is on its way then
-//! is up to the system, so a failure may take a few runs to come back.
+//! `PARLOR_ROUNDS=200 cargo test -p parlor-smol --test binary crash` goes on for longer. The seed, which
+//! is printed first, repeats what is drawn: with which frame of the traffic a kill comes. What else is
+//! on its way then is up to the system, so a failure may take some tries to come back.
+//!
+//! What it finds was tried out with bugs that were put in by hand. When `Hub::submit` carries a batch
+//! out before it asks the store to keep it, 100 seeds of 100 fail: two thirds within 4 rounds, all
+//! within 12, `PARLOR_SEED=1` in its 5th. It also finds tails that come back without their last entry,
+//! empty or without the ids of retries, a write-ahead log that is thrown away, a last message that
+//! is, and a database that has its name before it is whole. It cannot find that commits are not
+//! synchronous: what a killed process wrote, the system still has. That takes a loss of power.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -25,19 +32,23 @@ type Socket = WebSocket<TcpStream>;
 
 const ROUNDS: u64 = 20;
 /// Most frames, of all clients together, before a kill.
-const KILL_AT: u64 = 16_384;
+const KILL_AT: u64 = 8192;
 const ROOMS: [&str; 4] = ["red", "green", "blue", "grey"];
 /// Clients in each room.
 const MEMBERS: usize = 3;
 /// Most messages of one client that are not acknowledged.
 const WINDOW: u64 = 32;
-/// Kills during the first start, and as many during a later one.
+/// Kills while nobody talks.
+const SILENCES: u64 = 2;
+/// Kills during the start before each of them, the very first one included.
 const STARTS: u64 = 5;
+/// What each client says between two silences.
+const SAYS: u64 = 5;
 /// Most turns that other threads get during a start: on an idle machine it takes about as many.
 const WAITS: u64 = 1 << 16;
 
 #[test]
-fn what_anybody_saw_or_got_acknowledged_survives_kills() {
+fn a_4_what_anybody_saw_or_got_acknowledged_survives_kills() {
     let mut dice = Dice::new();
     let dir = tempfile::tempdir().unwrap();
     let rooms = ROOMS.map(Room::new);
@@ -85,21 +96,21 @@ fn what_was_said_survives_kills_in_silence_and_during_starts() {
     let dir = tempfile::tempdir().unwrap();
     let rooms = ROOMS.map(Room::new);
     let mut clients = clients(&rooms);
-    for silence in 1..=2 {
+    for silence in 1..=SILENCES {
         for _ in 0..STARTS {
             start_and_kill(dir.path(), dice.roll_low(WAITS));
         }
         let server = Server::start(dir.path(), u64::MAX);
         let stored = check(server.address, &rooms, &clients);
-        assert_eq!(stored, (silence - 1) * 5 * clients.len() as u64);
-        let sockets = server.talk(&mut clients, |_| silence * 5);
+        assert_eq!(stored, (silence - 1) * SAYS * clients.len() as u64);
+        let sockets = server.talk(&mut clients, |_| silence * SAYS);
         assert_eq!(sockets.len(), clients.len());
         server.kill();
         server.was_killed();
     }
     let server = Server::start(dir.path(), u64::MAX);
     let stored = check(server.address, &rooms, &clients);
-    assert_eq!(stored, 2 * 5 * clients.len() as u64);
+    assert_eq!(stored, SILENCES * SAYS * clients.len() as u64);
 }
 
 fn clients(rooms: &[Room]) -> Vec<Client<'_>> {
@@ -202,7 +213,9 @@ impl Server {
 
     /// None when the server was killed meanwhile.
     fn connect(&self) -> Option<Socket> {
-        self.unless_killed(connect(self.address))
+        // Then somebody else may have its port.
+        let killed = self.killed.load(Ordering::SeqCst);
+        self.unless_killed(if killed { None } else { connect(self.address) })
     }
 
     /// The next frame. None when the server was killed and everything was read.
