@@ -8,8 +8,8 @@
 //! What it finds was tried out with bugs that were put in by hand. When `Hub::submit` carries a batch
 //! out before it asks the store to keep it, 100 seeds of 100 fail: two thirds within 4 rounds, all
 //! within 12, `PARLOR_SEED=1` in its 3rd. It also finds tails that come back without their last entry,
-//! empty or without the ids of retries, a write-ahead log that is thrown away, a last message that
-//! is, and a database that has its name before it is whole. It cannot find that commits are not
+//! empty or without the ids of retries, a write-ahead log or a last message that is thrown away,
+//! and a database that has its name before it is whole. It cannot find that commits are not
 //! synchronous: what a killed process wrote, the system still has. That takes a loss of power.
 
 use std::collections::BTreeMap;
