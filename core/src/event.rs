@@ -82,7 +82,7 @@ pub enum Input {
     PageFetched {
         /// What was asked.
         fetch: Fetch,
-        /// What the store has.
+        /// What the store has, be it too old to be shown.
         page: Page,
     },
     /// Answers [`Effect::FetchPage`]: the store could not.
@@ -144,7 +144,8 @@ pub struct Fetch {
     pub epoch: Epoch,
     /// Only entries before this one.
     pub before: Seq,
-    /// How many entries at most: the last of those.
+    /// How many entries at most: the last of those. One more than the page has, which tells whether
+    /// anything before it may still be shown.
     pub limit: u32,
     /// The request's tag.
     pub reference: Option<Ref>,

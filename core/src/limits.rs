@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::Timestamp;
+
 /// Most Unicode scalar values in a username; the seed's number.
 pub const USERNAME_CHARS: u32 = 32;
 /// Most Unicode scalar values in a message text; the seed's number.
@@ -37,6 +39,11 @@ pub struct Limits {
     /// Bytes of frames of an open room kept in memory, so that long texts do not multiply
     /// `tail_entries` by their worst case of 12 KB.
     pub tail_bytes: u32,
+    /// How old a message may be and still be replayed by `join` or stand on a page of
+    /// `get_history`, ms; 0 is any age. For an operator whose store deletes what is older: else a
+    /// room in use would go on showing what it has in memory. A retry is recognised by an older
+    /// one, too, as long as that is in memory, and its sender gets it.
+    pub history_age_ms: u64,
     /// Messages on a page of `get_history`, and the most that `join` replays.
     pub history_page: u32,
     /// Messages replayed by a `join` that does not say how many. The seed's number.
@@ -95,6 +102,7 @@ impl Default for Limits {
             open_rooms: 10_000,
             tail_entries: 300,
             tail_bytes: 256 << 10,
+            history_age_ms: 0,
             history_page: 100,
             replay: 50,
             listed_users: 1000,
@@ -149,6 +157,14 @@ impl Limits {
         self.answer_bytes = self.answer_bytes.clamp(LEAST_ANSWER_BYTES, 1 << 28);
         self.outbox_bytes = self.outbox_bytes.max(self.answer_bytes * 4);
         self
+    }
+
+    /// The time of the oldest message that may be shown at `now`.
+    pub(crate) const fn oldest_shown(&self, now: Timestamp) -> Timestamp {
+        match self.history_age_ms {
+            0 => Timestamp(0),
+            age_ms => Timestamp(now.0.saturating_sub(age_ms)),
+        }
     }
 
     /// What `hello` tells clients.

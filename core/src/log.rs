@@ -1,7 +1,7 @@
 //! A room's log as far as it is in memory: its counter (I-6), its tail and the index by which
 //! retries are recognised (I-7). Nobody else changes any of them.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque, vec_deque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -121,6 +121,15 @@ pub struct Page {
     pub has_more: bool,
 }
 
+impl Page {
+    /// Leaves out what is older than `oldest`; if there is any, everything before it is as well.
+    pub(crate) fn drop_older(&mut self, oldest: Timestamp) {
+        let found = self.entries.len();
+        self.entries.retain(|entry| entry.at >= oldest);
+        self.has_more &= self.entries.len() == found;
+    }
+}
+
 /// The log of an open room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Log {
@@ -210,47 +219,70 @@ impl Log {
         self.entry(*self.retries.get(sender)?.get(id)?)
     }
 
-    /// Everything behind `since`, if all of it is in the tail and fits into `budget` bytes.
+    /// Everything behind `since`, if all of it is in the tail, no older than `oldest`, and fits into
+    /// `budget` bytes.
     pub(crate) fn recover(
         &self,
         room: &RoomId,
         since: &Since,
+        oldest: Timestamp,
         budget: usize,
     ) -> Option<Vec<Arc<Entry>>> {
         let missed = self.last_seq.0.checked_sub(since.seq.0)?;
         let missed = usize::try_from(missed).ok()?;
-        if since.epoch != self.epoch || missed > self.tail.len() {
+        let shown = self.shown(oldest);
+        if since.epoch != self.epoch || missed > shown.len() {
             return None;
         }
-        let entries = newest(room, self.tail.iter(), missed, budget);
+        let entries = newest(room, shown, missed, budget);
         (entries.len() == missed).then_some(entries)
     }
 
-    /// The last entries, at most `most`, that fit into `budget` bytes.
-    pub(crate) fn last(&self, room: &RoomId, most: u32, budget: usize) -> Vec<Arc<Entry>> {
-        newest(room, self.tail.iter(), most as usize, budget)
+    /// The last entries, at most `most`, no older than `oldest`, that fit into `budget` bytes.
+    pub(crate) fn last(
+        &self,
+        room: &RoomId,
+        most: u32,
+        oldest: Timestamp,
+        budget: usize,
+    ) -> Vec<Arc<Entry>> {
+        newest(room, self.shown(oldest), most as usize, budget)
     }
 
-    /// The last `limit` entries before `before`, if the tail alone can tell them and whether there
-    /// are older ones.
-    pub(crate) fn page(&self, before: Seq, limit: u32) -> Option<Page> {
+    /// The last `limit` entries before `before` that are no older than `oldest`, if the tail alone
+    /// can tell them and whether there are more.
+    pub(crate) fn page(&self, before: Seq, limit: u32, oldest: Timestamp) -> Option<Page> {
         let end = before.0.saturating_sub(1).min(self.last_seq.0);
         if end == 0 {
             return Some(Page::default());
         }
         let start = (end + 1).saturating_sub(u64::from(limit)).max(1);
-        let first = self.first_kept().0;
-        // Only the store knows whether there is anything before the first entry of the tail.
-        if start < first || (start == first && start > 1) {
+        let too_old = self.too_old(oldest);
+        let first = self.first_kept().0 + too_old as u64;
+        // What lies before something too old is too old itself. Without such only the store knows
+        // whether there is anything before the first entry of the tail.
+        let is_known = first == 1 || too_old > 0;
+        if start <= first && !is_known {
             return None;
         }
-        let entries = (start..=end)
+        let entries = (start.max(first)..=end)
             .filter_map(|seq| self.entry(Seq(seq)).cloned())
             .collect();
         Some(Page {
             entries,
-            has_more: start > 1,
+            has_more: start > first,
         })
+    }
+
+    /// How many entries at the beginning of the tail are older than `oldest`. Time does not go back
+    /// within a log (I-1), so all behind them are not.
+    fn too_old(&self, oldest: Timestamp) -> usize {
+        self.tail.partition_point(|entry| entry.at < oldest)
+    }
+
+    /// The entries of the tail that are not.
+    fn shown(&self, oldest: Timestamp) -> vec_deque::Iter<'_, Arc<Entry>> {
+        self.tail.range(self.too_old(oldest)..)
     }
 
     /// The seq of the first entry in the tail, or of the next to come when the tail is empty.

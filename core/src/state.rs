@@ -141,7 +141,7 @@ impl State {
             Input::Disconnected { conn, cause } => self.remove(conn, cause, effects),
             Input::RoomLoaded { room, load, log } => self.room_loaded(room, load, log, effects),
             Input::LoadFailed { room, load } => self.load_failed(&room, load, effects),
-            Input::PageFetched { fetch, page } => self.page_fetched(fetch, page, effects),
+            Input::PageFetched { fetch, page } => self.page_fetched(fetch, page, now, effects),
             Input::FetchFailed { fetch } => self.fetch_failed(fetch, effects),
             Input::StoreFailed => self.store_available = false,
             Input::StoreRecovered => self.store_available = true,
@@ -349,7 +349,7 @@ impl State {
                 let limit = limit
                     .unwrap_or(self.limits.replay)
                     .clamp(1, self.limits.history_page);
-                self.get_history(room, asked, limit, before, effects)
+                self.get_history(room, asked, limit, before, now, effects)
                     .map_err(Refused::from)
             }
         };
@@ -546,10 +546,11 @@ impl State {
             reference: join.reference,
         };
         let budget = self.budget_behind(&ServerMessage::Joined(joined.clone()));
+        let oldest = self.limits.oldest_shown(self.now);
         let since = join.since.as_ref();
-        let recovered = since.and_then(|since| log.recover(room, since, budget));
+        let recovered = since.and_then(|since| log.recover(room, since, oldest, budget));
         joined.recovered = recovered.is_some();
-        let entries = recovered.unwrap_or_else(|| log.last(room, join.history, budget));
+        let entries = recovered.unwrap_or_else(|| log.last(room, join.history, oldest, budget));
         joined.history = count(entries.len());
         effects.push(send(conn, ServerMessage::Joined(joined)));
         let name = self.presence.username(conn);
@@ -700,6 +701,7 @@ impl State {
         asked: Asked,
         limit: u32,
         before: Option<Seq>,
+        now: Timestamp,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ErrorCode> {
         let Asked { conn, reference } = asked;
@@ -718,19 +720,30 @@ impl State {
             limit,
             reference,
         };
-        match log.page(before, limit) {
+        match log.page(before, limit, self.limits.oldest_shown(now)) {
             Some(page) => self.answer_page(fetch, page, effects),
-            None => effects.push(Effect::FetchPage(fetch)),
+            None => effects.push(Effect::FetchPage(Fetch {
+                limit: limit.saturating_add(1),
+                ..fetch
+            })),
         }
         Ok(())
     }
 
-    fn page_fetched(&self, fetch: Fetch, page: Page, effects: &mut Vec<Effect>) {
+    fn page_fetched(
+        &self,
+        mut fetch: Fetch,
+        mut page: Page,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
         let same_epoch = self
             .logs
             .get(&fetch.room)
             .is_some_and(|log| *log.epoch() == fetch.epoch);
         if self.require_member(fetch.conn, &fetch.room).is_ok() && same_epoch {
+            page.drop_older(self.limits.oldest_shown(now));
+            fetch.limit = fetch.limit.saturating_sub(1);
             self.answer_page(fetch, page, effects);
         } else {
             self.fetch_failed(fetch, effects);

@@ -67,6 +67,20 @@ const fn answer_load(how: u8) -> Action {
     Action::AnswerLoad { which: 0, how }
 }
 
+/// The first asks for a page of three.
+const PAGE: Action = ask(
+    FIRST,
+    Ask::GetHistory {
+        room: A,
+        limit: 5,
+        before: 0,
+    },
+);
+const FETCHED: Action = Action::AnswerFetch {
+    which: 0,
+    fails: false,
+};
+
 const COMMON: &[Action] = &[
     join(FIRST, A, ANN, NOWHERE),
     join(SECOND, A, BOB, NOWHERE),
@@ -130,18 +144,8 @@ fn two_clients_from_nothing() {
 fn two_clients_with_a_log_longer_than_the_tail() {
     let more = [
         join(FIRST, A, NONE, NEAR),
-        ask(
-            FIRST,
-            Ask::GetHistory {
-                room: A,
-                limit: 5,
-                before: 0,
-            },
-        ),
-        Action::AnswerFetch {
-            which: 0,
-            fails: false,
-        },
+        PAGE,
+        FETCHED,
         Action::StoreFailed,
         Action::StoreRecovered,
         Action::Wait { ms: 500 },
@@ -155,6 +159,31 @@ fn two_clients_with_a_log_longer_than_the_tail() {
     start.extend([say(FIRST, A, 0, 0); 4]);
     start.extend([Action::Wait { ms: 2000 }, say(FIRST, A, 0, 1)]);
     explore("with a long log", &Setup::small(0), &start, &more);
+}
+
+/// The waits add up to the age at which a message is just shown, and go a millisecond beyond it.
+#[test]
+fn two_clients_with_messages_that_grow_too_old() {
+    let setup = Setup::small(8);
+    assert_eq!(setup.limits.history_age_ms, 1500);
+    let more = [
+        join(FIRST, A, NONE, NEAR),
+        PAGE,
+        FETCHED,
+        Action::Wait { ms: 499 },
+        Action::Wait { ms: 1 },
+        Action::GoBack { ms: 1 },
+    ];
+    let mut start = vec![
+        Action::Connect,
+        Action::Connect,
+        join(FIRST, A, ANN, NOWHERE),
+        answer_load(0),
+    ];
+    start.extend([say(FIRST, A, 0, 0); 4]);
+    start.extend([Action::Wait { ms: 500 }, say(FIRST, A, 0, 1)]);
+    start.extend([Action::Wait { ms: 500 }]);
+    explore("with an age", &setup, &start, &more);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use parlor_core::Invariant;
 use parlor_tests::action::{ACTION_BYTES, Action};
 use parlor_tests::observe::{Failure, Reached};
-use parlor_tests::run::{Setup, run};
+use parlor_tests::run::{SETUPS, Setup, run};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestRunner};
 
@@ -39,7 +39,7 @@ fn the_core_does_what_the_model_does() {
         ..Config::default()
     });
     let action = any::<[u8; ACTION_BYTES]>().prop_map(Action::from_bytes);
-    let case = (0..8_u8, prop::collection::vec(action, 0..150));
+    let case = (0..SETUPS, prop::collection::vec(action, 0..150));
     let outcome = runner.run(&case, |(setup, actions)| {
         match run(&Setup::small(setup), &actions) {
             Ok(_) => Ok(()),
@@ -59,7 +59,7 @@ fn sweep() -> &'static (Reached, Vec<Failure>) {
     SWEEP.get_or_init(|| {
         let (mut reached, mut failures) = (Reached::default(), Vec::new());
         for case in 0..CASES {
-            let setup = Setup::small((case % 8) as u8);
+            let setup = Setup::small(case.to_le_bytes()[0] % SETUPS);
             let actions = Action::random(seed.wrapping_add(case), ACTIONS);
             match run(&setup, &actions) {
                 Ok(more) => reached.merge(more),
@@ -168,6 +168,11 @@ fn t_9_no_effect_is_addressed_to_nobody() {
 #[test]
 fn t_10_an_answer_stays_within_its_bound() {
     holds("T-10");
+}
+
+#[test]
+fn has_more_is_the_truth() {
+    holds("hasMore");
 }
 
 #[test]

@@ -149,6 +149,12 @@ impl Model {
         self.room(room).is_some()
     }
 
+    /// Whether `entry` may be shown to whoever asks at `at`.
+    #[must_use]
+    pub fn shows(&self, entry: &Entry, at: Timestamp) -> bool {
+        !self.is_too_old(entry, self.now.max(at))
+    }
+
     /// What `event` should lead to.
     pub fn apply(&mut self, event: &Event) -> Expected {
         let now = self.now.max(event.at);
@@ -179,8 +185,8 @@ impl Model {
                 }
                 self.drop_empty_room(&room);
             }
-            Input::PageFetched { fetch, page } => self.fetched(&fetch, Some(&page)),
-            Input::FetchFailed { fetch } => self.fetched(&fetch, None),
+            Input::PageFetched { fetch, page } => self.fetched(&fetch, Some(page), now),
+            Input::FetchFailed { fetch } => self.fetched(&fetch, None, now),
             Input::StoreFailed => self.store_fails = true,
             Input::StoreRecovered => self.store_fails = false,
             Input::Shutdown => self.shutdown(),
@@ -365,7 +371,11 @@ impl Model {
                 room,
                 limit,
                 before,
-            } => (self.history(asked, &room, limit, before), Some(room), None),
+            } => (
+                self.history(asked, &room, limit, before, now),
+                Some(room),
+                None,
+            ),
             RequestKind::Hello { .. } | RequestKind::Ping => return,
         };
         if let Err(no) = answer {
@@ -536,6 +546,10 @@ impl Model {
                 return Err(ErrorCode::DuplicateId.into());
             }
             self.situations.insert("a retry was recognised");
+            if self.is_too_old(&entry, now) {
+                self.situations
+                    .insert("a retry of something too old was recognised");
+            }
             self.send(conn, copy(&entry, true));
             return Ok(());
         }
@@ -639,6 +653,7 @@ impl Model {
         room: &RoomId,
         limit: Option<u32>,
         before: Option<Seq>,
+        now: Timestamp,
     ) -> Result<(), No> {
         self.must_be_in(conn, room)?;
         let log = self.log(room).clone();
@@ -654,11 +669,18 @@ impl Model {
             limit,
             reference: reference.clone(),
         };
-        // The tail can answer if it has everything asked for, and one more or the first of all.
-        let older: Vec<_> = log.tail.into_iter().filter(|e| e.seq.0 < before).collect();
+        // The tail can answer if it has everything asked for, and one more, the first of all, or one
+        // that is too old, before which all are.
+        let (past, tail): (Vec<_>, Vec<_>) =
+            (log.tail.into_iter()).partition(|entry| self.is_too_old(entry, now));
+        let older: Vec<_> = tail.into_iter().filter(|e| e.seq.0 < before).collect();
         let has_first = before <= 1 || older.first().is_some_and(|entry| entry.seq == Seq(1));
-        if has_first || older.len() > limit as usize {
+        if has_first || !past.is_empty() || older.len() > limit as usize {
             self.situations.insert("a page came from the tail");
+            if !past.is_empty() && older.len() <= limit as usize {
+                self.situations
+                    .insert("a page from the tail ended at something too old");
+            }
             let from = older.len().saturating_sub(limit as usize);
             let page = Page {
                 entries: older[from..].to_vec(),
@@ -666,12 +688,16 @@ impl Model {
             };
             self.answer_page(&fetch, &page);
         } else {
-            self.out.store.push(Effect::FetchPage(fetch));
+            // If the one before the page is there and too old, there is no more.
+            let limit = limit + 1;
+            self.out
+                .store
+                .push(Effect::FetchPage(Fetch { limit, ..fetch }));
         }
         Ok(())
     }
 
-    fn fetched(&mut self, fetch: &Fetch, page: Option<&Page>) {
+    fn fetched(&mut self, fetch: &Fetch, page: Option<Page>, now: Timestamp) {
         if !self.knows(fetch.conn) {
             return;
         }
@@ -682,9 +708,22 @@ impl Model {
             return self.refuse(asked, no, Some(&fetch.room), None);
         }
         match page.filter(|_| self.log(&fetch.room).epoch == fetch.epoch) {
-            Some(page) => {
+            Some(mut page) => {
                 self.situations.insert("a page came from the store");
-                self.answer_page(fetch, page);
+                while page.entries.iter().any(|e| self.is_too_old(e, now)) {
+                    self.situations
+                        .insert("a page from the store began with something too old");
+                    page.entries.remove(0);
+                    page.has_more = false;
+                }
+                let limit = fetch.limit - 1;
+                self.answer_page(
+                    &Fetch {
+                        limit,
+                        ..fetch.clone()
+                    },
+                    &page,
+                );
             }
             None => {
                 let no = ErrorCode::HistoryFetchFailed.into();
@@ -703,7 +742,7 @@ impl Model {
         };
         let budget = self.left_beside(&ServerMessage::History(history.clone()));
         let fitting = newest(&fetch.room, &page.entries, fetch.limit as usize, budget);
-        if fitting.len() < page.entries.len() {
+        if fitting.len() < page.entries.len().min(fetch.limit as usize) {
             self.situations
                 .insert("a page was cut to the bound of an answer");
         }
@@ -784,15 +823,26 @@ impl Model {
         let budget = self.left_beside(&ServerMessage::Joined(joined.clone()));
         let most = join.history.unwrap_or(self.limits.replay);
         let most = most.min(self.limits.history_page) as usize;
-        let mut replayed = newest(room, &log.tail, most, budget);
-        if replayed.len() < most.min(log.tail.len()) {
+        let mut tail = log.tail.clone();
+        tail.retain(|entry| !self.is_too_old(entry, self.now));
+        if tail.len() < most.min(log.tail.len()) {
+            self.situations
+                .insert("a replay left out something too old");
+        }
+        let mut replayed = newest(room, &tail, most, budget);
+        if replayed.len() < most.min(tail.len()) {
             self.situations
                 .insert("a replay was cut to the bound of an answer");
         }
         if let Some(since) = &join.since {
             let missed: Vec<_> = log.tail.into_iter().filter(|e| e.seq > since.seq).collect();
             let is_known = since.epoch == log.epoch && since.seq <= log.last_seq;
-            let all_there = is_known && missed.len() as u64 == log.last_seq.0 - since.seq.0;
+            let all_kept = is_known && missed.len() as u64 == log.last_seq.0 - since.seq.0;
+            let is_past = missed.iter().any(|entry| self.is_too_old(entry, self.now));
+            if all_kept && is_past {
+                self.situations.insert("a join missed something too old");
+            }
+            let all_there = all_kept && !is_past;
             let fits = newest(room, &missed, missed.len(), budget).len() == missed.len();
             joined.recovered = all_there && fits;
             if joined.recovered {
@@ -907,6 +957,11 @@ impl Model {
         let slack_us = interval_us * u64::from(self.limits.burst - 1);
         let early_us = due_us.saturating_sub(slack_us + now.0 * 1000);
         (early_us > 0).then(|| early_us.div_ceil(1000))
+    }
+
+    fn is_too_old(&self, entry: &Entry, now: Timestamp) -> bool {
+        let age_ms = self.limits.history_age_ms;
+        age_ms > 0 && now.ms_since(entry.at) > age_ms
     }
 
     fn knows(&self, id: ConnId) -> bool {

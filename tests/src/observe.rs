@@ -18,7 +18,7 @@ use crate::model::Got;
 /// A rule that did not hold.
 #[derive(Clone)]
 pub struct Failure {
-    /// The number of the rule, or `model`.
+    /// The number of the rule, `hasMore` or `model`.
     pub rule: &'static str,
     /// What was seen instead.
     pub detail: String,

@@ -8,7 +8,7 @@ use parlor_core::protocol::{PROTOCOL, Since};
 use parlor_core::session::Verdict;
 use parlor_core::types::{ClientMsgId, LoadId, MessageText, Ref, RoomPattern};
 use parlor_core::{
-    Cause, ConnId, Effect, Epoch, Event, Input, Limits, Recipients, Request, RequestKind,
+    Cause, ConnId, Effect, Epoch, Event, Fetch, Input, Limits, Recipients, Request, RequestKind,
     ResumeToken, RoomId, Seq, ServerMessage, Session, State, StoredLog, Timestamp, Username, step,
 };
 
@@ -31,6 +31,9 @@ const CAUSES: &[Cause] = &[
 /// After how many steps the state goes through serde.
 const ROUND_TRIP_STEPS: u64 = 5;
 
+/// How many setups [`Setup::small`] has.
+pub const SETUPS: u8 = 16;
+
 /// Under which circumstances actions run.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -41,7 +44,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Limits so small that every one of them is reached: eight setups, by number.
+    /// Limits so small that every one of them is reached: [`SETUPS`] of them, by number.
     #[must_use]
     pub fn small(number: u8) -> Self {
         let limits = Limits {
@@ -51,6 +54,8 @@ impl Setup {
             open_rooms: 3,
             tail_entries: if number & 4 == 0 { 4 } else { 9 },
             tail_bytes: if number & 4 == 0 { 14 << 10 } else { 64 << 10 },
+            // Some waits are longer.
+            history_age_ms: if number & 8 == 0 { 0 } else { 1500 },
             history_page: 4,
             replay: 2,
             listed_users: 2,
@@ -137,7 +142,8 @@ impl World {
             fetches,
             ..
         } = &self.observer;
-        format!("{state}{clients:?}{store:?}{loads:?}{fetches:?}")
+        let at = self.at;
+        format!("{at:?}{state}{clients:?}{store:?}{loads:?}{fetches:?}")
     }
 
     /// Does one action. One whose operands mean nothing at the moment is none.
@@ -448,6 +454,7 @@ impl World {
             .observer
             .observe(&event.input, &effects, &self.limits)?;
         self.compare(&event, &expected.store, store_side(&effects))?;
+        self.check_page(&event, &got)?;
         self.compare(&event, &by_conn(expected.got), by_conn(got))?;
         self.observer
             .check_users(|room| self.model.users_of(room))?;
@@ -475,6 +482,40 @@ impl World {
         self.observer.reached.rule("model", found == *expected, || {
             format!("{event:?}\nled to {found:?}\nnot to {expected:?}")
         })
+    }
+
+    /// `hasMore` is the truth: whether the store has something before the page that may be shown.
+    fn check_page(&mut self, event: &Event, got: &[(ConnId, Got)]) -> Result<(), Failure> {
+        let before = if let Input::PageFetched { fetch, .. } = &event.input {
+            fetch.before
+        } else if let Input::Received { request, .. } = &event.input
+            && let RequestKind::GetHistory { before, .. } = request.kind
+        {
+            before.unwrap_or(Seq(u64::MAX))
+        } else {
+            return Ok(());
+        };
+        for (conn, got) in got {
+            let Got::Message(ServerMessage::History(history)) = got else {
+                continue;
+            };
+            let everything = self.observer.store.page(&Fetch {
+                conn: *conn,
+                room: history.room_id.clone(),
+                epoch: history.epoch.clone(),
+                before,
+                limit: u32::MAX,
+                reference: None,
+            });
+            let shown = everything.entries.iter();
+            let shown = shown.filter(|entry| self.model.shows(entry, event.at));
+            let has_more = shown.count() > history.count as usize;
+            let reached = &mut self.observer.reached;
+            reached.rule("hasMore", history.has_more == has_more, || {
+                format!("{event:?} led to {history:?}")
+            })?;
+        }
+        Ok(())
     }
 
     /// T-8: a client that does not ask while an answer is out has one question out at most, so its

@@ -21,8 +21,11 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How much of each room's log is kept; none is everything. What is beyond is deleted in the
 /// background, within minutes when there is little to do.
 ///
-/// What a room in use has in memory, its last entries, is still shown until the room is empty or the
-/// server starts again, whatever was deleted meanwhile.
+/// A room in use has its last entries in memory, whatever was deleted meanwhile. What is too old in
+/// days is not shown from there either, provided that [`Limits::history_age_ms`] says the same; what
+/// is too many in number never is there, since a tail is always kept.
+///
+/// [`Limits::history_age_ms`]: parlor_core::Limits::history_age_ms
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// The last messages of a room. Fewer than [`Limits::tail_entries`] count as that many: by them
