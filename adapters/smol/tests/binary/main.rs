@@ -1,6 +1,7 @@
 //! The binary itself, as its users meet it.
 
 mod cli;
+mod crash;
 mod data;
 #[cfg(target_os = "linux")]
 mod full_disk;
