@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod page;
 mod shutdown;
+mod supervision;
 
 fn server() -> TestServer {
     TestServer::start(unlimited())

@@ -1,11 +1,13 @@
 //! A real server on a port of its own, in this process and on a thread of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
+use parlor_hub::Store;
 use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage};
 use smol::Executor;
 use smol::channel::{self, Sender};
@@ -27,6 +29,24 @@ impl TestServer {
         Self::start_protocol(limits, move |now| Chat::new(&of_sessions, now))
     }
 
+    /// A chat server with this store on a thread of its own, which leaves reports of panics in
+    /// `crash_dir`.
+    #[must_use]
+    pub fn start_with_store(
+        limits: Limits,
+        store: impl Store + 'static,
+        crash_dir: PathBuf,
+    ) -> Self {
+        let of_sessions = limits.clone();
+        let protocol = move |now| Chat::new(&of_sessions, now);
+        Self::start_server(
+            limits,
+            crash_dir,
+            |server| server.with_store(store),
+            protocol,
+        )
+    }
+
     /// The same with another protocol on its connections.
     ///
     /// # Panics
@@ -36,18 +56,27 @@ impl TestServer {
         limits: Limits,
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Self {
+        Self::start_server(limits, std::env::temp_dir(), |server| server, protocol)
+    }
+
+    fn start_server<P: Protocol>(
+        limits: Limits,
+        crash_dir: PathBuf,
+        change: impl FnOnce(Server) -> Server + Send + 'static,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+    ) -> Self {
         let (running, stopped) = channel::bounded(1);
         let (tell_address, address) = mpsc::channel();
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits,
             storage: Storage::Memory,
-            crash_dir: std::env::temp_dir(),
+            crash_dir,
         };
         let thread = thread::spawn(move || {
             let executor = Arc::new(Executor::new());
             smol::block_on(executor.clone().run(async {
-                let server = Server::bind(config).await?;
+                let server = change(Server::bind(config).await?);
                 let listens = tell_address.send(server.address());
                 listens.expect("the test waits for the address");
                 let stop = async move {
@@ -81,6 +110,20 @@ impl TestServer {
     /// When it ended with an error.
     pub fn wait(mut self) {
         self.join().expect("the server ends without an error");
+    }
+
+    /// Waits until it has ended badly.
+    ///
+    /// # Panics
+    /// When it ended well.
+    #[must_use]
+    pub fn wait_for_error(mut self) -> ServerError {
+        self.thread
+            .take()
+            .expect("it is waited for once")
+            .join()
+            .expect("the server does not panic")
+            .expect_err("the server ends with an error")
     }
 
     fn join(&mut self) -> Result<(), ServerError> {

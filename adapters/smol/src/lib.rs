@@ -7,6 +7,7 @@
 mod admission;
 mod chat;
 mod connection;
+mod crash;
 mod http;
 mod outlet;
 mod page;

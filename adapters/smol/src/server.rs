@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{FutureExt, StreamExt, future};
 use parlor_core::{Limits, Timestamp};
-use parlor_hub::{Clock, CrashReport, Handle, HubConfig, HubError, Store};
+use parlor_hub::{Clock, Handle, HubConfig, HubError, Store};
 use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::SockRef;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::admission::Admission;
 use crate::chat::Chat;
 use crate::connection::{self, ConnectionClock, Protocol};
+use crate::crash;
 use crate::http;
 use crate::socket::Sockets;
 use crate::storage::{OpenStore, Storage};
@@ -169,7 +170,7 @@ impl Server {
         let config = HubConfig {
             limits: limits.clone(),
             clock: Box::new(Clock::system()),
-            on_crash: Box::new(move |report| keep(&report, &crash_dir)),
+            on_crash: Box::new(move |report| crash::keep(&report, &crash_dir)),
         };
         let (hub, handle, store) = self.store.start(config)?;
         let sockets = Sockets::new().map_err(ServerError::Sockets)?;
@@ -310,23 +311,4 @@ async fn tick(hub: Handle) {
     while seconds.next().await.is_some() {
         hub.tick();
     }
-}
-
-/// Writes a crash report where an operator finds it.
-fn keep(report: &CrashReport, dir: &std::path::Path) {
-    let path = dir.join(format!("parlor-crash-{}.jsonl", report.at.0));
-    let written = create_private(&path).and_then(|file| report.write(io::BufWriter::new(file)));
-    match written {
-        Ok(()) => error!(path = %path.display(), "crash report written"),
-        Err(error) => error!(path = %path.display(), %error, "no crash report"),
-    }
-}
-
-/// Names and room ids are in it, so it is its owner's alone.
-fn create_private(path: &std::path::Path) -> io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
