@@ -5,9 +5,11 @@ use parlor_tests::driven_hub::Client;
 
 mod dice;
 mod ends;
+mod faults;
 mod order;
 mod panics;
 mod random;
+mod returning;
 mod slow;
 mod store;
 
