@@ -3,10 +3,13 @@
 use parlor_core::Limits;
 use parlor_tests::driven_hub::Client;
 
+mod dice;
 mod ends;
+mod faults;
 mod order;
 mod panics;
 mod random;
+mod returning;
 mod slow;
 mod store;
 

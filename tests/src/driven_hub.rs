@@ -410,6 +410,8 @@ pub struct ScriptedStore(Arc<Mutex<Scripted>>);
 pub struct Scripted {
     rooms: BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>,
     epochs: u64,
+    /// What failed appends kept all the same: it shows when the store is reopened.
+    pub torn: Vec<Append>,
     /// What it was asked, in short.
     pub calls: Vec<String>,
     /// What becomes of the next appends; none is success.
@@ -436,6 +438,9 @@ pub enum Outcome {
     Succeeds,
     /// It fails.
     Fails,
+    /// It fails, too, but an append keeps so many of its first entries, as when a disk fails midway
+    /// or cannot tell how far it came.
+    Tears(usize),
     /// It panics.
     Panics,
 }
@@ -458,10 +463,26 @@ impl ScriptedStore {
     /// The text of an entry, if it is stored.
     #[must_use]
     pub fn text(&self, room: &str, epoch: &str, seq: u64) -> Option<String> {
+        let entry = self.entry(room, epoch, seq)?;
+        Some(entry.text.as_str().to_string())
+    }
+
+    /// An entry, if it is stored.
+    #[must_use]
+    pub fn entry(&self, room: &str, epoch: &str, seq: u64) -> Option<Arc<Entry>> {
         let script = self.script();
         let (own, entries) = script.rooms.get(&RoomId::new(room).ok()?)?;
         let entry = entries.get(usize::try_from(seq).ok()?.checked_sub(1)?)?;
-        (own.as_str() == epoch).then(|| entry.text.as_str().to_string())
+        (own.as_str() == epoch).then(|| entry.clone())
+    }
+
+    /// Everything that is stored of a room.
+    #[must_use]
+    pub fn entries(&self, room: &str) -> Vec<Arc<Entry>> {
+        let room = RoomId::new(room).ok();
+        let script = self.script();
+        let log = room.and_then(|room| script.rooms.get(&room));
+        log.map_or_else(Vec::new, |(_, entries)| entries.clone())
     }
 
     fn begin(
@@ -480,8 +501,20 @@ impl ScriptedStore {
         };
         match outcome {
             Outcome::Succeeds => Ok(()),
-            Outcome::Fails => Err(StoreError::new("planned")),
+            Outcome::Fails | Outcome::Tears(_) => Err(StoreError::new("planned")),
             Outcome::Panics => panic!("planned: the store panics"),
+        }
+    }
+}
+
+impl Scripted {
+    fn keep(&mut self, batch: &[Append]) {
+        for Append { room, epoch, entry } in batch {
+            let begin = || (epoch.clone(), Vec::new());
+            let (own, entries) = self.rooms.entry(room.clone()).or_insert_with(begin);
+            assert_eq!(own, epoch, "one epoch for each room");
+            assert_eq!(entry.seq, Seq(entries.len() as u64 + 1), "I-6");
+            entries.push(entry.clone());
         }
     }
 }
@@ -506,20 +539,26 @@ impl Store for ScriptedStore {
             .iter()
             .map(|append| format!(" {}:{}", append.room, append.entry.seq.0));
         let call = format!("append{}", names.collect::<String>());
+        let mut torn = 0;
         let begun = self.begin(call, |script| {
-            script.appends.pop_front().unwrap_or_default()
+            let outcome = script.appends.pop_front().unwrap_or_default();
+            if let Outcome::Tears(kept) = outcome {
+                torn = kept.min(batch.len());
+            }
+            outcome
         });
         let mut script = self.script();
-        script.broken |= begun.is_err();
-        begun?;
-        for Append { room, epoch, entry } in batch {
-            let begin = || (epoch.clone(), Vec::new());
-            let (own, entries) = script.rooms.entry(room.clone()).or_insert_with(begin);
-            assert_eq!(own, epoch, "one epoch for each room");
-            assert_eq!(entry.seq, Seq(entries.len() as u64 + 1), "I-6");
-            entries.push(entry.clone());
+        if begun.is_ok() {
+            script.keep(batch);
+            return Ok(());
         }
-        Ok(())
+        script.broken = true;
+        if torn > 0 {
+            let kept = format!("kept {torn} of {}", batch.len());
+            script.calls.push(kept);
+            script.torn.extend_from_slice(&batch[..torn]);
+        }
+        begun
     }
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
@@ -547,7 +586,12 @@ impl Store for ScriptedStore {
             script.reopen
         };
         let reopened = self.begin("reopen".into(), |_| outcome);
-        self.script().broken = reopened.is_err();
+        let mut script = self.script();
+        script.broken = reopened.is_err();
+        if reopened.is_ok() {
+            let torn = std::mem::take(&mut script.torn);
+            script.keep(&torn);
+        }
         reopened
     }
 

@@ -7,6 +7,7 @@ use parlor_tests::driven_hub::{Client, DrivenHub, Outcome, ScriptedStore};
 use parlor_tests::virtual_socket::Received;
 use serde_json::Value;
 
+use super::dice::{Dice, each_seed};
 use super::{PING, kib, limits};
 
 const SEEDS: u64 = 20;
@@ -16,18 +17,7 @@ const PEERS: usize = 6;
 
 #[test]
 fn a_1_to_a_4_hold_whatever_happens() {
-    let seed = std::env::var("PARLOR_SEED").ok();
-    let seed = seed.map(|seed| seed.parse().expect("PARLOR_SEED is a number"));
-    let seeds = seed.map_or(1..=SEEDS, |seed: u64| seed..=seed);
-    let mut reached = BTreeSet::new();
-    for seed in seeds.clone() {
-        eprintln_seed(seed);
-        reached.extend(run(seed));
-    }
-    if seeds.count() < 2 {
-        return;
-    }
-    for kind in [
+    each_seed(SEEDS, run).has([
         "message",
         "typing",
         "history",
@@ -39,42 +29,7 @@ fn a_1_to_a_4_hold_whatever_happens() {
         "HISTORY_FETCH_FAILED",
         "STORE_UNAVAILABLE",
         "control",
-    ] {
-        assert!(
-            reached.contains(kind),
-            "no seed reaches {kind}: {reached:?}"
-        );
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the seed repeats a failure")]
-fn eprintln_seed(seed: u64) {
-    eprintln!("PARLOR_SEED={seed}");
-}
-
-/// SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-
-    fn room(&mut self) -> &'static str {
-        ROOMS[self.bytes(3)]
-    }
-
-    fn bytes(&mut self, most: u64) -> usize {
-        usize::try_from(self.roll(most)).expect("it is small")
-    }
+    ]);
 }
 
 /// A client, and what it believes.
@@ -118,7 +73,7 @@ fn run(seed: u64) -> BTreeSet<String> {
         DrivenHub::with_slow_store(&limits, &store)
     };
     let mut run = Run {
-        dice: Dice(seed),
+        dice: Dice::new(seed),
         store,
         hub,
         peers: Vec::new(),
@@ -198,7 +153,7 @@ impl Run {
 
     fn peer(&mut self) -> Option<usize> {
         let count = self.peers.len() as u64;
-        (count > 0).then(|| self.dice.bytes(count))
+        (count > 0).then(|| self.dice.pick(count))
     }
 
     fn socket(&mut self) {
@@ -206,15 +161,15 @@ impl Run {
         let socket = self.peers[place].client.socket.clone();
         match self.dice.roll(8) {
             0..4 => socket.block(),
-            4 => socket.take(self.dice.bytes(5000)),
-            5 => socket.take_per_write(1 + self.dice.bytes(300)),
+            4 => socket.take(self.dice.pick(5000)),
+            5 => socket.take_per_write(1 + self.dice.pick(300)),
             _ => socket.flow(),
         }
     }
 
     fn request(&mut self) {
         let Some(place) = self.peer() else { return };
-        let (room, kind) = (self.dice.room(), self.dice.roll(40));
+        let (room, kind) = (ROOMS[self.dice.pick(3)], self.dice.roll(40));
         let burst = if self.dice.one_in(4) { 20 } else { 1 };
         let long = self.dice.one_in(2);
         let peer = &mut self.peers[place];
