@@ -14,6 +14,7 @@ export class Proxy {
   #pairs = new Set();
   #timers = new Set();
   #refusals = 0;
+  #passed = () => {};
   /** How often each fault came to pass. */
   counts = { cut: 0, reset: 0, delayed: 0, refused: 0, halfOpen: 0 };
 
@@ -26,6 +27,11 @@ export class Proxy {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
     return this.server.address().port;
+  }
+
+  /** Resolves when something was passed on so many times, in the midst of whatever goes on then. */
+  async passes(times) {
+    for (; times > 0; times -= 1) await new Promise((resolve) => (this.#passed = resolve));
   }
 
   /** The network is well again: what is broken is cut, so that nobody waits for it. */
@@ -92,6 +98,7 @@ export class Proxy {
       }
       carried.bytes += chunk.length;
       if (!(pair.isMuted && fate.directions.includes(direction))) to.write(chunk);
+      this.#passed();
     };
     const next = () => {
       write(waiting.shift());
@@ -134,8 +141,14 @@ const REPOSITORY = new URL('../../', import.meta.url);
 
 /** The real server as a process of its own. */
 export class Server {
+  #storage;
   #child;
   port = 0;
+
+  /** @param {string[]} storage one of storage.js */
+  constructor(storage) {
+    this.#storage = storage;
+  }
 
   static get path() {
     return process.env.PARLOR_BIN ?? fileURLToPath(new URL('target/release/parlor', REPOSITORY));
@@ -144,8 +157,8 @@ export class Server {
   async start() {
     const { path } = Server;
     if (!existsSync(path)) throw new Error(`there is no server at ${path}: build it with \`cargo build --release\`, or set PARLOR_BIN`);
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--memory', '--log', 'warn'];
-    const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--log', 'warn'];
+    const child = spawn(path, [...args, ...this.#storage], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
     const reap = () => child.kill('SIGKILL');
     process.once('exit', reap);
