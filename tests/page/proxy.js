@@ -62,7 +62,7 @@ export class Proxy {
     if (this.faulty && this.#refusals > 0) {
       this.#refusals -= 1;
       this.counts.refused += 1;
-      return client.resetAndDestroy();
+      return reset(client);
     }
     const server = net.connect({ port: this.port, host: '127.0.0.1', noDelay: true });
     const pair = { isMuted: false, end: () => [client, server].forEach((socket) => socket.destroy()) };
@@ -122,7 +122,7 @@ export class Proxy {
         return true;
       case 'reset':
         this.counts.reset += 1;
-        for (const socket of [from, to]) socket.resetAndDestroy();
+        for (const socket of [from, to]) reset(socket);
         return true;
       case 'halfOpen':
         this.counts.halfOpen += 1;
@@ -132,6 +132,12 @@ export class Proxy {
         return false;
     }
   }
+}
+
+/** Node cannot reset a socket that it is shutting down: at its own end it would wait for that socket for ever. */
+function reset(socket) {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 // A signal ends this process by way of its `exit` event, so that a server goes with it.
