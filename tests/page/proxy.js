@@ -14,6 +14,7 @@ export class Proxy {
   #pairs = new Set();
   #timers = new Set();
   #refusals = 0;
+  #passed = () => {};
   /** How often each fault came to pass. */
   counts = { cut: 0, reset: 0, delayed: 0, refused: 0, halfOpen: 0 };
 
@@ -26,6 +27,11 @@ export class Proxy {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
     return this.server.address().port;
+  }
+
+  /** Resolves when something was passed on so many times, in the midst of whatever goes on then. */
+  async passes(times) {
+    for (; times > 0; times -= 1) await new Promise((resolve) => (this.#passed = resolve));
   }
 
   /** The network is well again: what is broken is cut, so that nobody waits for it. */
@@ -56,7 +62,7 @@ export class Proxy {
     if (this.faulty && this.#refusals > 0) {
       this.#refusals -= 1;
       this.counts.refused += 1;
-      return client.resetAndDestroy();
+      return reset(client);
     }
     const server = net.connect({ port: this.port, host: '127.0.0.1', noDelay: true });
     const pair = { isMuted: false, end: () => [client, server].forEach((socket) => socket.destroy()) };
@@ -92,6 +98,7 @@ export class Proxy {
       }
       carried.bytes += chunk.length;
       if (!(pair.isMuted && fate.directions.includes(direction))) to.write(chunk);
+      this.#passed();
     };
     const next = () => {
       write(waiting.shift());
@@ -115,7 +122,7 @@ export class Proxy {
         return true;
       case 'reset':
         this.counts.reset += 1;
-        for (const socket of [from, to]) socket.resetAndDestroy();
+        for (const socket of [from, to]) reset(socket);
         return true;
       case 'halfOpen':
         this.counts.halfOpen += 1;
@@ -127,6 +134,12 @@ export class Proxy {
   }
 }
 
+/** Node cannot reset a socket that it is shutting down: at its own end it would wait for that socket for ever. */
+function reset(socket) {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
+}
+
 // A signal ends this process by way of its `exit` event, so that a server goes with it.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
@@ -134,8 +147,14 @@ const REPOSITORY = new URL('../../', import.meta.url);
 
 /** The real server as a process of its own. */
 export class Server {
+  #storage;
   #child;
   port = 0;
+
+  /** @param {string[]} storage one of storage.js */
+  constructor(storage) {
+    this.#storage = storage;
+  }
 
   static get path() {
     return process.env.PARLOR_BIN ?? fileURLToPath(new URL('target/release/parlor', REPOSITORY));
@@ -144,8 +163,8 @@ export class Server {
   async start() {
     const { path } = Server;
     if (!existsSync(path)) throw new Error(`there is no server at ${path}: build it with \`cargo build --release\`, or set PARLOR_BIN`);
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--memory', '--log', 'warn'];
-    const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const args = ['--listen', `127.0.0.1:${this.port}`, '--rate', '0', '--max-connections-per-address', '0', '--log', 'warn'];
+    const child = spawn(path, [...args, ...this.#storage], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child = child;
     const reap = () => child.kill('SIGKILL');
     process.once('exit', reap);

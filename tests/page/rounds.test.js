@@ -9,10 +9,13 @@ import test from 'node:test';
 
 import { generator, seedOf } from './fake.js';
 import { Proxy, Server } from './proxy.js';
+import { IN_MEMORY, onDisk } from './storage.js';
 import { ParlorClient, Watch } from './watch.js';
 
 const ROUNDS = Number(process.env.PARLOR_ROUNDS ?? 500);
 const AT_ONCE = 8;
+const ROUNDS_IN_MEMORY = 6;
+const ROUNDS_ON_DISK = 10;
 /** How long anything may take once the network is well, ms: far beyond what it does take. */
 const PATIENCE_MS = 20_000;
 
@@ -93,11 +96,11 @@ class Round {
   #joins = [];
   watches = [];
 
-  constructor(seed, server) {
+  constructor(seed, server, rooms) {
     this.random = generator(seed);
     Object.assign(this, { seed, server });
     this.proxy = new Proxy(this.random, server.port);
-    this.rooms = Array.from({ length: 1 + this.random.below(2) }, (_, index) => `room-${seed}-${index}`);
+    this.rooms = rooms ?? Array.from({ length: 1 + this.random.below(2) }, (_, index) => `room-${seed}-${index}`);
   }
 
   /** `disturb` happens in the middle of it. */
@@ -105,9 +108,9 @@ class Round {
     const port = await this.proxy.listen();
     try {
       for (let count = 2 + this.random.below(2); count > 0; count -= 1) this.#arrive(port, `user-${this.seed}-${count}`);
-      await this.#talk();
+      await this.talk();
       await disturb();
-      await this.#talk();
+      await this.talk();
       await pause(this.random.below(150));
       this.proxy.heal();
       await inTime(Promise.all(this.#joins), () => 'joins');
@@ -135,7 +138,7 @@ class Round {
     }
   }
 
-  async #talk() {
+  async talk() {
     const { random } = this;
     for (let count = 8 + random.below(10); count > 0; count -= 1) {
       const watch = random.pick(this.watches);
@@ -215,7 +218,7 @@ async function play(round, disturb) {
 }
 
 test('through a bad network nothing is lost, nothing is doubled and the order holds', async (t) => {
-  const server = new Server();
+  const server = new Server(IN_MEMORY);
   await server.start();
   const counts = new Map();
   const count = (what, by) => counts.set(what, (counts.get(what) ?? 0) + by);
@@ -246,8 +249,8 @@ test('through a bad network nothing is lost, nothing is doubled and the order ho
 });
 
 test('through a kill -9 the streams stay in order, and what was not acknowledged is stored anew, once', async () => {
-  for (let number = 0; number < 6; number += 1) {
-    const server = new Server();
+  for (let number = 0; number < ROUNDS_IN_MEMORY; number += 1) {
+    const server = new Server(IN_MEMORY);
     await server.start();
     const round = new Round((seed + 1_000_000 + number) >>> 0, server);
     try {
@@ -264,4 +267,92 @@ test('through a kill -9 the streams stay in order, and what was not acknowledged
       await server.kill();
     }
   }
+});
+
+/** Kills the server in the midst of talk, and lets it come back, some times. */
+async function killWhileTheyTalk(round, server, count) {
+  for (let kills = 1 + round.random.below(3); kills > 0; kills -= 1) {
+    const talked = round.talk();
+    await inTime(round.proxy.passes(round.random.below(80)), () => 'what is to be passed on before the kill');
+    await server.kill();
+    count('kills', 1);
+    count('underWay', round.watches.filter(({ client }) => client.pending > 0).length);
+    await server.start();
+    await talked;
+  }
+}
+
+/** All that is stored of a room, page by page from its end. */
+async function readBack(client, room) {
+  const entries = [];
+  for (let hasMore = true; hasMore; ) {
+    const page = await inTime(client.history(room, { before: entries[0]?.seq, limit: 100 }), () => `the history of ${room}`);
+    entries.unshift(...page.messages);
+    ({ hasMore } = page);
+  }
+  return entries;
+}
+
+/** On a disk an epoch goes on: whatever is missing can be recovered, and what was seen is what is stored. */
+function checkNothingLost(watch, room, epoch, entries) {
+  assert.deepEqual(watch.of('gap', room), []);
+  for (const joined of watch.of('joined', room)) {
+    assert.equal(joined.epoch, epoch);
+    assert.equal(joined.recovered, joined.rejoined, `${watch.name} goes on in ${room} from where it was`);
+  }
+  const acknowledged = watch.sends.filter((said) => said.room === room).map(({ message }) => message);
+  for (const { epoch: of, seq, from, text, timestamp } of [...watch.of('message', room), ...acknowledged]) {
+    assert.equal(of, epoch);
+    const stored = entries[seq - 1];
+    assert.deepEqual([stored?.from, stored?.text, stored?.timestamp], [from, text, timestamp], `${watch.name} saw ${seq} in ${room}`);
+  }
+}
+
+test('through kill -9 upon kill -9 a server on a disk loses nothing that anybody saw', async (t) => {
+  const server = new Server(await onDisk(t));
+  const rooms = ['kept-0', 'kept-1'];
+  const watches = [];
+  const counts = { kills: 0, underWay: 0 };
+  const count = (what, by) => (counts[what] += by);
+  const arrive = (name) => {
+    const watch = new Watch(name, new ParlorClient(`ws://127.0.0.1:${server.port}/ws`, { username: name }));
+    watches.push(watch);
+    return watch;
+  };
+  const begin = async (watch) => {
+    for (const room of rooms) {
+      await watch.client.join(room);
+      await watch.send(room, `${watch.name} was in ${room}`);
+    }
+  };
+  await server.start();
+  try {
+    // An epoch is stored with the first message that is numbered in it.
+    const first = arrive('the first');
+    await inTime(begin(first), () => 'the first messages');
+    first.client.close();
+    for (let number = 0; number < ROUNDS_ON_DISK; number += 1) {
+      const round = new Round((seed + 2_000_000 + number) >>> 0, server, rooms);
+      await play(round, () => killWhileTheyTalk(round, server, count));
+      watches.push(...round.watches);
+    }
+    await server.kill();
+    await server.start();
+
+    const last = arrive('the last');
+    await inTime(begin(last), () => 'the last messages');
+    for (const room of rooms) {
+      const entries = await readBack(last.client, room);
+      assert.deepEqual(entries.map(({ seq }) => seq), entries.map((_, index) => index + 1));
+      assert.deepEqual([entries[0].text, entries.at(-1).text], [`the first was in ${room}`, `the last was in ${room}`]);
+      const [{ epoch }] = first.of('joined', room);
+      for (const watch of watches) checkNothingLost(watch, room, epoch, entries);
+    }
+    last.client.close();
+  } finally {
+    for (const { client } of watches) client.close();
+    await server.kill();
+  }
+  t.diagnostic(JSON.stringify(counts));
+  assert.ok(counts.underWay > 0, 'nobody was sending when the server was killed');
 });

@@ -186,7 +186,7 @@ export class Log {
       case 'start': return element('p', { class: 'start' });
       case 'day': return separator('day');
       case 'lost': {
-        const made = separator('lost', 'The server lost its earlier history here; messages may be missing.');
+        const made = separator('lost', 'The server was set back here; messages may be lost.');
         made.setAttribute('role', 'note');
         return made;
       }

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
+import { IN_MEMORY, onDisk } from '../storage.js';
 
 const PATIENCE_MILLIS = 15_000;
 const BINARY = process.env.PARLOR_BIN ?? 'target/release/parlor';
@@ -48,7 +49,7 @@ export class Server {
 
   async comeBack() {
     const { PORT, ...env } = process.env;
-    const listen = ['--listen', `127.0.0.1:${this.port}`, '--memory', '--log', 'warn'];
+    const listen = ['--listen', `127.0.0.1:${this.port}`, '--log', 'warn'];
     this.#process = spawn(BINARY, [...listen, ...this.#arguments], { env, stdio: ['ignore', 'pipe', 'inherit'] });
     const died = once(this.#process, 'exit').then(([code, signal]) => {
       throw new Error(`${BINARY} ended with ${code ?? signal} before it listened`);
@@ -198,6 +199,14 @@ export class Person {
     return this.page.getByRole('button', { name: new RegExp(`^${name}`) });
   }
 
+  /** Scrolls up until there is nothing older. */
+  async scrollsToTheBeginning() {
+    await eventually(async () => {
+      await this.log.evaluate((log) => (log.scrollTop = 0));
+      assert.equal(await this.log.getByText('This is where the room begins').count(), 1);
+    });
+  }
+
   async isAtEnd() {
     return this.log.evaluate((log) => log.scrollHeight - log.clientHeight - log.scrollTop <= 4);
   }
@@ -243,13 +252,15 @@ after(() => browser?.close());
  * A test with a server and a browser of its own making. Nothing on any page may complain, break the content
  * security policy or ask a foreign host.
  * @param {string} name
- * @param {{ server?: string[], losesServer?: boolean }} options what the server is told; whether it goes away meanwhile
+ * @param {{ server?: string[], losesServer?: boolean, keeps?: boolean }} options what the server is told; whether
+ *   it goes away meanwhile; whether it keeps on a disk what is said
  * @param {(stage: Stage) => Promise<void>} body
  */
 export function scenario(name, options, body) {
-  test(name, { timeout: 120_000 }, async () => {
+  test(name, { timeout: 120_000 }, async (t) => {
     browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS });
-    const stage = new Stage(await Server.start(...(options.server ?? [])));
+    const storage = options.keeps ? await onDisk(t) : IN_MEMORY;
+    const stage = new Stage(await Server.start(...storage, ...(options.server ?? [])));
     try {
       await body(stage);
       const unexpected = (complaint) => !options.losesServer || !LOSSES.some((loss) => loss.test(complaint));

@@ -2,8 +2,15 @@
 import assert from 'node:assert/strict';
 import { eventually, scenario } from './parlor.js';
 
-for (const signal of ['SIGKILL', 'SIGTERM']) {
-  scenario(`two people type while the server gets a ${signal}`, { losesServer: true }, async (stage) => {
+/** More than the server has in memory, so that some of them come from the disk. */
+const OLD = Array.from({ length: 320 }, (_, n) => `old line ${n + 1}`);
+const LOST = /lost|missed/i;
+
+for (const [signal, keeps] of [['SIGKILL', false], ['SIGTERM', false], ['SIGKILL', true], ['SIGTERM', true]]) {
+  const options = { losesServer: true, keeps, server: ['--rate', '0'] };
+  scenario(`two people type while the server${keeps ? ' with a disk' : ''} gets a ${signal}`, options, async (stage) => {
+    const robot = await stage.robot('Carol', 'general');
+    for (const text of OLD) await robot.say('general', text);
     const alice = await stage.person();
     const bob = await stage.person();
     await alice.joins('general', 'Alice');
@@ -38,7 +45,7 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
       await eventually(async () => assert.doesNotMatch(await person.connection.innerText(), /offline|connecting/i));
       for (const name of ['Alice', 'Bob']) await person.personEntry(name).waitFor();
       // The memory store forgot what was said, and nobody can tell what was lost with it.
-      await person.log.getByText(/lost|missed/i).waitFor();
+      if (!keeps) await person.log.getByText(LOST).waitFor();
     }
     assert.equal(await alice.message.inputValue(), 'a draft of Alice');
     assert.equal(await bob.message.inputValue(), 'a draft of Bob');
@@ -47,9 +54,49 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
     for (const person of people) {
       assert.deepEqual(await person.lines(/^line/), said);
       assert.equal(await person.page.evaluate(() => globalThis.notReloaded), true);
+      if (!keeps) continue;
+      await showsAll(person, said);
+      await person.page.reload();
+      await person.sees('line 7');
+      await showsAll(person, said);
     }
   });
 }
+
+/** Who scrolls back finds everything that was ever said, once, and nothing else. */
+async function showsAll(person, said) {
+  await person.scrollsToTheBeginning();
+  assert.deepEqual(await person.lines(/line \d/), [...OLD, ...said]);
+  assert.equal(await person.log.getByText(LOST).count(), 0);
+}
+
+scenario('what was stored before the server was killed, and not answered, is there once', { losesServer: true, keeps: true }, async (stage) => {
+  const alice = await stage.person({ blank: true });
+  let deaf = false;
+  await alice.page.routeWebSocket(/^ws:/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((frame) => deaf || socket.send(frame));
+  });
+  await alice.arrives();
+  await alice.joins('general', 'Alice');
+  await alice.says('before');
+  await alice.sees('before');
+  await alice.log.getByText(/Sending/).waitFor({ state: 'detached' });
+  const bob = await stage.robot('Bob', 'general');
+  deaf = true;
+  await alice.says('not answered');
+  await eventually(() => assert.deepEqual(bob.texts('general'), ['before', 'not answered']));
+  await alice.log.getByText(/Sending/).waitFor();
+  await stage.server.end('SIGKILL');
+  deaf = false;
+  await stage.server.comeBack();
+  await alice.log.getByText(/Sending/).waitFor({ state: 'detached' });
+  await alice.says('behind');
+  const robot = await stage.robot('Carol', 'general');
+  await eventually(() => assert.deepEqual(robot.texts('general'), ['before', 'not answered', 'behind']));
+  assert.deepEqual(await alice.lines(/^(before|not answered|behind)/), ['before', 'not answered', 'behind']);
+  assert.equal(await alice.log.getByText(LOST).count(), 0);
+});
 
 scenario('who was named so while the server was away keeps the name', { losesServer: true }, async (stage) => {
   const alice = await stage.person({ blank: true });
