@@ -6,6 +6,7 @@
 mod alike;
 mod backup;
 mod crash;
+mod epochs;
 mod opening;
 mod retention;
 
@@ -39,6 +40,11 @@ fn epochs(prefix: &str) -> impl FnMut() -> Epoch + Send + use<> {
 
 fn try_open(dir: &Path) -> Result<SqliteStore, DatabaseError> {
     SqliteStore::open(dir, &Limits::default(), epochs("e"))
+}
+
+/// Opens it; if it is made, its rooms begin in `in_epoch`.
+fn open_in(dir: &Path, in_epoch: &str) -> SqliteStore {
+    SqliteStore::open(dir, &Limits::default(), || epoch(in_epoch)).unwrap()
 }
 
 fn open(dir: &Path) -> SqliteStore {
@@ -77,6 +83,10 @@ fn counters(log: &StoredLog) -> (Epoch, u64, u64) {
         number("last_seq"),
         number("last_at"),
     )
+}
+
+fn epoch_of(store: &mut SqliteStore, name: &str) -> Epoch {
+    counters(&store.load(&room(name), 1).unwrap()).0
 }
 
 /// A room in short: epoch, last seq, how many entries its tail has, and the first of them.

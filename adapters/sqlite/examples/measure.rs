@@ -88,9 +88,7 @@ impl Rooms {
 
 fn open(dir: &Path) -> Outcome<SqliteStore> {
     let epoch = Epoch::new("new")?;
-    Ok(SqliteStore::open(dir, &Limits::default(), move || {
-        epoch.clone()
-    })?)
+    Ok(SqliteStore::open(dir, &Limits::default(), || epoch)?)
 }
 
 fn fill(store: &mut SqliteStore, rooms: &mut Rooms, messages: usize) -> Outcome<()> {

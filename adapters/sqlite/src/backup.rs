@@ -59,8 +59,8 @@ fn single_file(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Puts the database of a [`backup`], `file`, into `dir`, which no server may be using. Every room
-/// gets an epoch from `new_epoch`, since the numbers behind the backup are given a second time;
-/// clients that were there see that it is another log.
+/// gets the epoch that `new_epoch` makes, which none ever had, since the numbers behind the backup
+/// are given a second time; clients that were there see that it is another log.
 ///
 /// A database that is there already is in the way, unless `replace` is set: then it is kept as
 /// `parlor.db.replaced` until it happens again.
@@ -72,7 +72,7 @@ pub fn restore(
     file: &Path,
     dir: &Path,
     replace: bool,
-    new_epoch: impl FnMut() -> Epoch,
+    new_epoch: impl FnOnce() -> Epoch,
 ) -> Result<(), DatabaseError> {
     files::check_head(file)?;
     if has_content(&beside(file, "-wal")) {
@@ -99,7 +99,7 @@ pub fn restore(
     single_file(&copy).map_err(&failed)?;
     check_all(&copy, file)?;
     schema::migrate(&mut copy, schema::MIGRATIONS).map_err(&failed)?;
-    begin_anew(&mut copy, new_epoch).map_err(&failed)?;
+    begin_anew(&mut copy, &new_epoch()).map_err(&failed)?;
     if there {
         set_aside(&path).map_err(DatabaseError::file(&path))?;
     }
@@ -134,20 +134,12 @@ fn check_all(connection: &Connection, file: &Path) -> Result<(), DatabaseError> 
     Ok(())
 }
 
-fn begin_anew(
-    connection: &mut Connection,
-    mut new_epoch: impl FnMut() -> Epoch,
-) -> rusqlite::Result<()> {
+/// Puts every room into `epoch`, those without a message included. It may be the same one, since the
+/// logs of two rooms have nothing to do with each other.
+fn begin_anew(connection: &mut Connection, epoch: &Epoch) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let rooms: Vec<i64> = transaction
-        .prepare("SELECT id FROM rooms")?
-        .query_map([], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut update = transaction.prepare("UPDATE rooms SET epoch = ?2 WHERE id = ?1")?;
-    for room in rooms {
-        update.execute((room, new_epoch().as_str()))?;
-    }
-    drop(update);
+    transaction.execute("UPDATE rooms SET epoch = ?1", [epoch.as_str()])?;
+    transaction.execute("UPDATE new_rooms SET epoch = ?1", [epoch.as_str()])?;
     transaction.commit()
 }
 

@@ -1,10 +1,12 @@
 //! The database as SQLite sees it: made, looked at and opened.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use parlor_core::Epoch;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, TransactionBehavior};
 use tempfile::NamedTempFile;
 
 use crate::checkpoint::{self, Checkpointer, checkpoint};
@@ -14,6 +16,9 @@ use crate::{files, schema};
 /// How long somebody else's lock, such as a write in the `sqlite3` shell, is waited for. Longer is a
 /// failed store; it is well below the 30 s after which the hub takes the store for dead.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is wrong without [`epoch_of_new_rooms`].
+pub(crate) const NO_EPOCH: &str = "the table new_rooms has no row with a good epoch";
 
 /// Every statement of the store is prepared once.
 const STATEMENTS: usize = 32;
@@ -28,11 +33,18 @@ pub(crate) struct Database {
     pub(crate) checkpointer: Checkpointer,
 }
 
-/// Makes an empty database at `path`. It is made under another name first, so that whatever is at
+/// Makes an empty database at `path`, whose rooms begin in `epoch`. It is made under another name first, so that whatever is at
 /// `path` is a whole database of ours.
-pub(crate) fn create(path: &Path) -> Result<(), DatabaseError> {
+pub(crate) fn create(path: &Path, epoch: &Epoch) -> Result<(), DatabaseError> {
     let (file, mut connection) = scratch(path)?;
-    schema::migrate(&mut connection, schema::MIGRATIONS).map_err(DatabaseError::sqlite(path))?;
+    let failed = DatabaseError::sqlite(path);
+    schema::migrate(&mut connection, schema::MIGRATIONS).map_err(&failed)?;
+    connection
+        .execute(
+            "INSERT INTO new_rooms (epoch) VALUES (?1)",
+            [epoch.as_str()],
+        )
+        .map_err(&failed)?;
     put(file, connection, path)
 }
 
@@ -106,7 +118,7 @@ pub(crate) fn look(path: &Path) -> Result<Connection, DatabaseError> {
 
 /// Whether the tables are there, with their columns, and can be read at their ends. This takes the
 /// same few pages however large they are.
-pub(crate) fn check_tables(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn check_tables(connection: &Connection) -> Result<(), Box<dyn Error>> {
     for query in [
         "SELECT id, room, epoch, last_seq, last_at FROM rooms ORDER BY id DESC LIMIT 1",
         "SELECT room_id, seq, at, username, text, client_msg_id FROM messages
@@ -117,7 +129,17 @@ pub(crate) fn check_tables(connection: &Connection) -> rusqlite::Result<()> {
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
     }
+    epoch_of_new_rooms(connection)?.ok_or(NO_EPOCH)?;
     Ok(())
+}
+
+/// The epoch of all rooms in which nothing was said yet; none if an operator spoilt it.
+pub(crate) fn epoch_of_new_rooms(connection: &Connection) -> rusqlite::Result<Option<Epoch>> {
+    let epoch: Option<String> = connection
+        .prepare_cached("SELECT epoch FROM new_rooms")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(epoch.and_then(|epoch| Epoch::try_from(epoch).ok()))
 }
 
 /// From here on the connection may change the database, and tidies up when it is closed.

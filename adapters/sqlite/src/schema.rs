@@ -11,9 +11,13 @@ pub(crate) const MIGRATIONS: &[&str] = &["
 CREATE TABLE rooms (
   id       INTEGER PRIMARY KEY,     -- messages.room_id
   room     TEXT    NOT NULL UNIQUE, -- roomId, as clients know it
-  epoch    TEXT    NOT NULL,        -- names this life of the log; no seq repeats within it
+  epoch    TEXT    NOT NULL,        -- names this life of the room's log; no seq repeats within it
   last_seq INTEGER NOT NULL,        -- the last number given, even if that message is gone
   last_at  INTEGER NOT NULL         -- when, in ms since 1970, UTC
+) STRICT;
+CREATE TABLE new_rooms (            -- its one row is for all rooms that have none in rooms
+  id       INTEGER PRIMARY KEY CHECK (id = 1),
+  epoch    TEXT    NOT NULL         -- what they begin in; none of them ever had a message in it
 ) STRICT;
 CREATE TABLE messages (             -- in the order in which they came
   room_id  INTEGER NOT NULL,        -- rooms.id
@@ -29,6 +33,11 @@ CREATE VIEW history AS              -- for people
   FROM messages JOIN rooms ON rooms.id = room_id;
 CREATE TRIGGER room_deleted AFTER DELETE ON rooms BEGIN
   DELETE FROM messages WHERE room_id = old.id;
+  UPDATE new_rooms SET epoch = lower(hex(randomblob(8)));
+END;
+CREATE TRIGGER room_renamed AFTER UPDATE OF room ON rooms BEGIN
+  UPDATE rooms SET epoch = lower(hex(randomblob(8))) WHERE id = new.id;
+  UPDATE new_rooms SET epoch = lower(hex(randomblob(8)));
 END;
 "];
 

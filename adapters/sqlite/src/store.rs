@@ -11,7 +11,7 @@ use parlor_hub::{Append, Store, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use tracing::warn;
 
-use crate::database::{self, Database};
+use crate::database::{self, Database, NO_EPOCH, epoch_of_new_rooms};
 use crate::error::{DatabaseError, failed};
 use crate::files::{self, DataDir};
 use crate::retention::{Retention, Walk};
@@ -20,7 +20,6 @@ use crate::retention::{Retention, Walk};
 pub struct SqliteStore {
     /// None from a failure on until it is reopened.
     database: Option<Database>,
-    new_epoch: Box<dyn FnMut() -> Epoch + Send>,
     tail_entries: u32,
     retention: Retention,
     walk: Walk,
@@ -30,8 +29,9 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// The store in `dir`, which is made, for this user alone, if it is not there. Nobody else can
-    /// open it as long as this lives. `new_epoch` makes the epoch of a log that begins; it never
-    /// gives the same one twice, not even after a restart of the process.
+    /// open it as long as this lives. `new_epoch` is asked when there is no database yet, for the
+    /// epoch in which its rooms begin; it never gives the same one twice, not even after a restart
+    /// of the process.
     ///
     /// This takes the same time however much is stored.
     ///
@@ -41,7 +41,7 @@ impl SqliteStore {
     pub fn open(
         dir: &Path,
         limits: &Limits,
-        new_epoch: impl FnMut() -> Epoch + Send + 'static,
+        new_epoch: impl FnOnce() -> Epoch,
     ) -> Result<Self, DatabaseError> {
         let dir = DataDir::take(dir)?;
         let path = dir.database();
@@ -50,14 +50,13 @@ impl SqliteStore {
         } else if files::remains(&path) {
             return Err(DatabaseError::Torn { path });
         } else {
-            database::create(&path)?;
+            database::create(&path, &new_epoch())?;
         }
         let mut database = Database::open(&path)?;
         // Somebody who still reads an old state, such as a backup, is no reason not to start.
         let _: bool = database.renew().map_err(DatabaseError::sqlite(&path))?;
         Ok(Self {
             database: Some(database),
-            new_epoch: Box::new(new_epoch),
             tail_entries: limits.tail_entries,
             retention: Retention::default(),
             walk: Walk::default(),
@@ -80,8 +79,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        let log = load(&self.working()?.writer, room, tail_entries)?;
-        Ok(log.unwrap_or_else(|| StoredLog::empty((self.new_epoch)())))
+        load(&self.working()?.writer, room, tail_entries)
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
@@ -164,9 +162,11 @@ fn load(
     connection: &Connection,
     room: &RoomId,
     tail_entries: u32,
-) -> Result<Option<StoredLog>, StoreError> {
+) -> Result<StoredLog, StoreError> {
     let Some(log) = stored(connection, room)? else {
-        return Ok(None);
+        let epoch = epoch_of_new_rooms(connection).map_err(failed)?;
+        let epoch = epoch.ok_or_else(|| StoreError::new(NO_EPOCH))?;
+        return Ok(StoredLog::empty(epoch));
     };
     let newest = newest(connection, room, log.id, None, tail_entries.into())?;
     if newest
@@ -190,9 +190,7 @@ fn load(
         tail.push(Arc::new(entry));
     }
     tail.reverse();
-    StoredLog::new(log.epoch, log.last_seq, log.last_at, tail)
-        .map(Some)
-        .map_err(StoreError::new)
+    StoredLog::new(log.epoch, log.last_seq, log.last_at, tail).map_err(StoreError::new)
 }
 
 fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
@@ -289,7 +287,8 @@ fn append(connection: &mut Connection, batch: &[Append]) -> Result<(), StoreErro
     transaction.commit().map_err(failed)
 }
 
-/// The log that `first` begins.
+/// The log that `first` begins, in the epoch in which the room was loaded: that of new rooms may have
+/// changed meanwhile, but this room had no message in either.
 fn begin(connection: &Connection, first: &Append) -> Result<Stored, StoreError> {
     let begun = || {
         connection
@@ -367,11 +366,7 @@ mod tests {
     use super::*;
 
     fn open(dir: &TempDir) -> SqliteStore {
-        let mut epochs = 0;
-        let new_epoch = move || {
-            epochs += 1;
-            Epoch::new(&format!("e{epochs}")).unwrap()
-        };
+        let new_epoch = || Epoch::new("e1").unwrap();
         SqliteStore::open(dir.path(), &Limits::default(), new_epoch).unwrap()
     }
 
@@ -462,11 +457,18 @@ mod tests {
     fn a_room_in_which_nothing_was_said_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
+        let changes = |store: &SqliteStore| {
+            let database = store.database.as_ref().unwrap();
+            database.writer.total_changes()
+        };
+        let before = changes(&store);
         assert_eq!(loaded(&mut store, "a"), "e1 0 0 []");
-        assert_eq!(loaded(&mut store, "a"), "e2 0 0 []");
-        store.append(&batch("a", "e2", 1..=2)).unwrap();
-        assert_eq!(loaded(&mut store, "a"), "e2 2 2 [1, 2]");
-        assert_eq!(loaded(&mut store, "b"), "e3 0 0 []");
+        assert_eq!(loaded(&mut store, "a"), "e1 0 0 []");
+        store.release(&room("a"), Timestamp(1));
+        assert_eq!(changes(&store), before);
+        store.append(&batch("a", "e1", 1..=2)).unwrap();
+        assert_eq!(loaded(&mut store, "a"), "e1 2 2 [1, 2]");
+        assert_eq!(loaded(&mut store, "b"), "e1 0 0 []");
     }
 
     #[test]
@@ -591,7 +593,6 @@ mod tests {
                 "UPDATE messages SET at = -1 WHERE seq = 1",
                 "e1 5 5 [2, 3, 4, 5]",
             ),
-            ("DELETE FROM rooms", "e1 0 0 []"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let mut store = open(&dir);

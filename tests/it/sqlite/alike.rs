@@ -2,8 +2,6 @@
 //! opening the one on the disk again changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parlor_core::{Epoch, Limits, StoredLog, Timestamp};
 use parlor_hub::{MemoryStore, Store};
@@ -12,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{counters, epoch, page, room, said};
+use super::{counters, epoch, open_in, page, room, said};
 
 const ROOMS: [&str; 4] = ["a", "a:*", "Å ß", "x\"'; --"];
 const TEXTS: [&str; 4] = ["hi", "\u{0}", "'", "é\n\u{1f9d1}\u{200d}"];
@@ -59,7 +57,8 @@ struct Both {
     /// None only between the two halves of a restart.
     sqlite: Option<SqliteStore>,
     memory: MemoryStore,
-    epochs: Arc<AtomicU64>,
+    /// How often the one on the disk was opened.
+    opened: u32,
     /// What somebody who uses the rooms knows of them.
     rooms: BTreeMap<usize, (Epoch, u64, u64)>,
     now: u64,
@@ -71,12 +70,11 @@ impl Both {
             tail_entries: 10_000,
             ..Limits::default()
         };
-        let epochs = Arc::<AtomicU64>::default();
         let mut both = Self {
             dir: tempfile::tempdir().unwrap(),
             sqlite: None,
-            memory: MemoryStore::new(&limits, numbered(Arc::default())),
-            epochs,
+            memory: MemoryStore::new(&limits, || epoch("e1")),
+            opened: 0,
             rooms: BTreeMap::new(),
             now: 1_700_000_000_000,
         };
@@ -86,9 +84,8 @@ impl Both {
 
     fn restart(&mut self) {
         self.sqlite = None;
-        let epochs = numbered(self.epochs.clone());
-        let store = SqliteStore::open(self.dir.path(), &Limits::default(), epochs);
-        self.sqlite = Some(store.unwrap());
+        self.opened += 1;
+        self.sqlite = Some(open_in(self.dir.path(), &format!("e{}", self.opened)));
     }
 
     fn sqlite(&mut self) -> &mut SqliteStore {
@@ -168,11 +165,6 @@ impl Both {
         }
         Ok(())
     }
-}
-
-/// Makes epochs that never repeat as long as `last` lives.
-fn numbered(last: Arc<AtomicU64>) -> impl FnMut() -> Epoch + Send + 'static {
-    move || epoch(&format!("e{}", last.fetch_add(1, Ordering::Relaxed)))
 }
 
 proptest! {

@@ -213,6 +213,17 @@ fn a_damaged_database_is_refused() {
         "DIR/parlor.db is damaged (no such index: messages_by_room): \
          keep a copy, then restore a backup",
     );
+    for sql in [
+        "DELETE FROM new_rooms",
+        "UPDATE new_rooms SET epoch = ''",
+        "UPDATE new_rooms SET epoch = 'é'",
+    ] {
+        refused(
+            dir_after(used(), sql).path(),
+            "DIR/parlor.db is damaged (the table new_rooms has no row with a good epoch): \
+             keep a copy, then restore a backup",
+        );
+    }
 }
 
 #[test]
