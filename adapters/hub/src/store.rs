@@ -20,7 +20,8 @@ use crate::inbox::Internal;
 /// Keeps the logs of rooms. If a call panics the hub begins anew and reopens it before anything else.
 pub trait Store: Send {
     /// The log of `room`: its counters and as much of its tail as the store likes to give, at most
-    /// `tail_entries`. A room that has none gets a new epoch, which is kept with its first entry.
+    /// `tail_entries`. A room that has none gets an epoch in which it never had an entry;
+    /// it is kept with the first one.
     ///
     /// # Errors
     /// When it cannot be read; the joins that wait for it are refused.

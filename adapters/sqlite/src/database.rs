@@ -33,8 +33,8 @@ pub(crate) struct Database {
     pub(crate) checkpointer: Checkpointer,
 }
 
-/// Makes an empty database at `path`, whose rooms begin in `epoch`. It is made under another name first, so that whatever is at
-/// `path` is a whole database of ours.
+/// Makes an empty database at `path`, whose rooms begin in `epoch`. It is made under another name
+/// first, so that whatever is at `path` is a whole database of ours.
 pub(crate) fn create(path: &Path, epoch: &Epoch) -> Result<(), DatabaseError> {
     let (file, mut connection) = scratch(path)?;
     let failed = DatabaseError::sqlite(path);
@@ -116,8 +116,8 @@ pub(crate) fn look(path: &Path) -> Result<Connection, DatabaseError> {
     Ok(connection)
 }
 
-/// Whether the tables are there, with their columns, and can be read at their ends. This takes the
-/// same few pages however large they are.
+/// Whether the tables are there, with their columns, and can be read at their ends, and a room can
+/// begin. This takes the same few pages however large they are.
 pub(crate) fn check_tables(connection: &Connection) -> Result<(), Box<dyn Error>> {
     for query in [
         "SELECT id, room, epoch, last_seq, last_at FROM rooms ORDER BY id DESC LIMIT 1",

@@ -13,7 +13,8 @@
 //!   refused, and with it its batch. Whatever the caller believes, seqs never repeat.
 //! - After a batch that failed nothing is answered until the store was reopened, which succeeds only
 //!   when the database takes a write again.
-//! - A room's epoch, last seq and last time outlive all of its messages.
+//! - A room's epoch, last seq and last time outlive all of its messages; the epoch is kept before the
+//!   first of them, too, although loading a room writes nothing.
 //! - The tail that is loaded runs up to the last seq without a gap, or is empty, whatever retention
 //!   or an operator deleted.
 //! - A database that cannot be used is left as it is, byte for byte.
@@ -22,6 +23,9 @@
 //!
 //! `rooms` has a row for each room in which something was ever said, `messages` one for each
 //! message, and the view `history` shows both to people; `.schema` in the shell explains the columns.
+//! `new_rooms` has the one epoch of all other rooms: a room takes it along into its row. Whatever could
+//! give a room an epoch a second time puts another one in its place: that a row of `rooms` is deleted or
+//! gets another name, and [`restore`].
 //!
 //! What everybody waits for is the commit, so this is the layout that is written fastest. In 10,000
 //! rooms at random, a table in order of arrival with an index by `(room_id, seq)` took 1.7 times as
@@ -31,7 +35,7 @@
 //!
 //! An operator may delete messages, or rooms that nobody is in, and change texts while the server
 //! runs; what is open in memory shows it once the room was empty. A room that is deleted begins anew,
-//! in another epoch.
+//! in another epoch; so does, when it is loaded again, every room in which nothing was said yet.
 
 mod backup;
 mod checkpoint;

@@ -291,7 +291,7 @@ struct Room {
 
 #[derive(Default)]
 struct Known {
-    /// None until somebody saw a message: until then nothing of it has to be kept.
+    /// None until somebody joined it.
     epoch: Option<String>,
     said: BTreeMap<u64, Said>,
     /// Up to which seq each member has seen it.
@@ -317,15 +317,15 @@ impl Room {
 }
 
 impl Known {
-    fn check_epoch(&self, epoch: &str) {
-        let known = self.epoch.as_deref();
-        assert_eq!(known.unwrap_or(epoch), epoch, "an epoch is for ever");
+    /// Somebody is in that epoch: from here on there is no other, even if nothing was said yet.
+    fn check_epoch(&mut self, epoch: &str) {
+        let known = self.epoch.get_or_insert_with(|| epoch.to_string());
+        assert_eq!(known, epoch, "an epoch is for ever");
     }
 
     /// Somebody saw it: from here on it is there, as it is.
     fn add(&mut self, epoch: &str, seq: u64, said: Said) {
         self.check_epoch(epoch);
-        self.epoch = Some(epoch.to_string());
         let known = self.said.entry(seq).or_insert_with(|| said.clone());
         assert_eq!(*known, said, "seq {seq}");
     }
@@ -436,18 +436,12 @@ impl<'a> Client<'a> {
         let (epoch, last) = (text(frame, "epoch"), number(frame, "seq"));
         let replay = number(frame, "history");
         self.replay = Some(replay);
-        match &self.since {
-            Some((before, seen)) if *before == epoch => {
-                assert_eq!(frame["recovered"], true, "since {seen}: {frame}");
-                assert_eq!(seen + replay, last, "{frame}");
-                self.missed += replay;
-            }
-            since => {
-                // Only an epoch in which nothing was said is forgotten.
-                let seen = since.as_ref().map_or(0, |(_, seen)| *seen);
-                assert_eq!((seen, &frame["recovered"]), (0, &json!(false)), "{frame}");
-                self.since = Some((epoch.clone(), last - replay));
-            }
+        assert_eq!(frame["recovered"], self.since.is_some(), "{frame}");
+        if let Some((_, seen)) = &self.since {
+            assert_eq!(seen + replay, last, "{frame}");
+            self.missed += replay;
+        } else {
+            self.since = Some((epoch.clone(), last - replay));
         }
         let mut known = self.room.known();
         known.check_epoch(&epoch);
