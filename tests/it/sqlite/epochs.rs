@@ -135,8 +135,8 @@ fn a_room_that_gets_the_name_of_another_does_not_get_its_epoch() {
     let between = epoch_of(&mut store, "b");
     shell(dir.path(), "UPDATE rooms SET room = 'b'").unwrap();
     let (a, b) = (epoch_of(&mut store, "a"), epoch_of(&mut store, "b"));
-    for epoch in [&a, &b] {
-        assert!(![&between, &self::epoch("created")].contains(&epoch));
+    for new in [&a, &b] {
+        assert!(![&between, &epoch("created")].contains(&new));
     }
     assert_eq!(loaded(&mut store, "b"), format!("{b} 3: 3 from 1"));
     // Both are still open in memory.
