@@ -7,6 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
 use tempfile::NamedTempFile;
 
+use crate::append::Ids;
 use crate::checkpoint::{self, Checkpointer, checkpoint};
 use crate::error::DatabaseError;
 use crate::{files, schema};
@@ -25,6 +26,7 @@ const CACHE_KIB: i64 = 32 * 1024;
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) writer: Connection,
+    pub(crate) ids: Ids,
     pub(crate) checkpointer: Checkpointer,
 }
 
@@ -162,6 +164,7 @@ impl Database {
             Checkpointer::start(checkpoint::SIZES, &mut writer, own).map_err(&failed)?;
         Ok(Self {
             writer,
+            ids: Ids::new(),
             checkpointer,
         })
     }

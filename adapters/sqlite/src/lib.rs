@@ -33,6 +33,7 @@
 //! runs; what is open in memory shows it once the room was empty. A room that is deleted begins anew,
 //! in another epoch.
 
+mod append;
 mod backup;
 mod checkpoint;
 mod database;

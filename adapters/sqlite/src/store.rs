@@ -1,6 +1,5 @@
 //! The store: rooms and their logs, read and written on the one thread that owns it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +7,10 @@ use std::sync::Arc;
 use parlor_core::types::{ClientMsgId, MessageText};
 use parlor_core::{Entry, Epoch, Fetch, Limits, Page, RoomId, Seq, StoredLog, Timestamp, Username};
 use parlor_hub::{Append, Store, StoreError};
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row};
 use tracing::warn;
 
+use crate::append::append;
 use crate::database::{self, Database};
 use crate::error::{DatabaseError, failed};
 use crate::files::{self, DataDir};
@@ -86,7 +86,7 @@ impl Store for SqliteStore {
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
         let database = self.working()?;
-        if let Err(error) = append(&mut database.writer, batch) {
+        if let Err(error) = append(&mut database.writer, &mut database.ids, batch) {
             // Whatever state it is in, it is opened anew.
             self.database = None;
             return Err(error);
@@ -100,7 +100,11 @@ impl Store for SqliteStore {
     }
 
     /// Logs are kept, whoever is there.
-    fn release(&mut self, _: &RoomId, _: Timestamp) {}
+    fn release(&mut self, room: &RoomId, _: Timestamp) {
+        if let Some(database) = &mut self.database {
+            database.ids.remove(room);
+        }
+    }
 
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
         let after_failure = self.database.take().is_none();
@@ -131,14 +135,14 @@ impl Store for SqliteStore {
 }
 
 /// What is stored of a room besides its messages.
-struct Stored {
-    id: i64,
+pub(crate) struct Stored {
+    pub(crate) id: i64,
     epoch: Epoch,
     last_seq: Seq,
     last_at: Timestamp,
 }
 
-fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, StoreError> {
+pub(crate) fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT id, epoch, last_seq, last_at FROM rooms WHERE room = ?1")
         .map_err(failed)?;
@@ -260,91 +264,6 @@ fn entry(row: &Row<'_>) -> Option<Entry> {
         text: MessageText::new(text(3)?).ok()?,
         client_msg_id: id.map(ClientMsgId::new).transpose().ok()?,
     })
-}
-
-/// One transaction for the whole batch.
-fn append(connection: &mut Connection, batch: &[Append]) -> Result<(), StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
-    let mut logs = BTreeMap::new();
-    for append in batch {
-        let log = match logs.entry(&append.room) {
-            std::collections::btree_map::Entry::Occupied(log) => log.into_mut(),
-            std::collections::btree_map::Entry::Vacant(vacant) => {
-                let log = match stored(&transaction, &append.room)? {
-                    Some(log) => log,
-                    None => begin(&transaction, append)?,
-                };
-                vacant.insert(log)
-            }
-        };
-        follows(log, append)?;
-        insert(&transaction, log.id, &append.entry).map_err(failed)?;
-        (log.last_seq, log.last_at) = (append.entry.seq, append.entry.at);
-    }
-    for log in logs.values() {
-        update(&transaction, log).map_err(failed)?;
-    }
-    transaction.commit().map_err(failed)
-}
-
-/// The log that `first` begins.
-fn begin(connection: &Connection, first: &Append) -> Result<Stored, StoreError> {
-    let begun = || {
-        connection
-            .prepare_cached(
-                "INSERT INTO rooms (room, epoch, last_seq, last_at) VALUES (?1, ?2, 0, 0)",
-            )?
-            .insert((first.room.as_str(), first.epoch.as_str()))
-    };
-    Ok(Stored {
-        id: begun().map_err(failed)?,
-        epoch: first.epoch.clone(),
-        last_seq: Seq(0),
-        last_at: Timestamp(0),
-    })
-}
-
-/// I-6, once more, where it matters: a seq that was given is never given again.
-fn follows(log: &Stored, Append { room, epoch, entry }: &Append) -> Result<(), StoreError> {
-    if *epoch != log.epoch {
-        return Err(StoreError::new(format!(
-            "the room {room} is in epoch {} and not {epoch}",
-            log.epoch
-        )));
-    }
-    if entry.seq != log.last_seq.next() || entry.at < log.last_at {
-        return Err(StoreError::new(format!(
-            "the entry {} at {} of the room {room} does not follow {} at {}",
-            entry.seq.0, entry.at.0, log.last_seq.0, log.last_at.0
-        )));
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, room: i64, entry: &Entry) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO messages (room_id, seq, at, username, text, client_msg_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute((
-            room,
-            entry.seq.0,
-            entry.at.0,
-            entry.from.as_str(),
-            entry.text.as_str(),
-            entry.client_msg_id.as_ref().map(ClientMsgId::as_str),
-        ))?;
-    Ok(())
-}
-
-fn update(connection: &Connection, log: &Stored) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE rooms SET last_seq = ?2, last_at = ?3 WHERE id = ?1")?
-        .execute((log.id, log.last_seq.0, log.last_at.0))?;
-    Ok(())
 }
 
 impl fmt::Debug for SqliteStore {
@@ -606,9 +525,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
         store.append(&batch("a", "e1", 1..=5)).unwrap();
+        store.release(&room("a"), Timestamp(5));
         execute(&store, "DELETE FROM rooms");
         store.append(&batch("a", "e2", 1..=2)).unwrap();
         assert_eq!(loaded(&mut store, "a"), "e2 2 2 [1, 2]");
+    }
+
+    #[test]
+    fn a_room_that_was_deleted_while_in_use_takes_no_other_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        store.append(&batch("a", "e1", 1..=5)).unwrap();
+        execute(&store, "DELETE FROM rooms");
+        // It gets the number that `a` had.
+        store.append(&batch("b", "e1", 1..=5)).unwrap();
+        store.append(&batch("a", "e1", 6..=6)).unwrap_err();
+        store.reopen(Timestamp(0)).unwrap();
+        assert_eq!(loaded(&mut store, "b"), "e1 5 5 [1, 2, 3, 4, 5]");
+        store.append(&batch("a", "e2", 1..=1)).unwrap();
+        assert_eq!(loaded(&mut store, "a"), "e2 1 1 [1]");
     }
 
     #[test]
