@@ -97,6 +97,35 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What makes a file the same one under whatever name: its device and number. Nothing where the
+/// system does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(Option<(u64, u64)>);
+
+/// Which file is at `path`.
+pub(crate) fn identity(path: &Path) -> io::Result<Identity> {
+    let file = fs::metadata(path)?;
+    #[cfg(unix)]
+    let identity = {
+        use std::os::unix::fs::MetadataExt as _;
+        Some((file.dev(), file.ino()))
+    };
+    #[cfg(not(unix))]
+    let identity = file.is_file().then_some((0, 0));
+    Ok(Identity(identity))
+}
+
+/// Whether the database at `path` is the file that it was.
+pub(crate) fn check_place(path: &Path, was: Identity) -> Result<(), DatabaseError> {
+    match identity(path) {
+        Ok(is) if is == was => Ok(()),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(DatabaseError::file(path)(cause))
+        }
+        Ok(_) | Err(_) => Err(DatabaseError::Moved { path: path.into() }),
+    }
+}
+
 /// Whether something with content is at `path`.
 pub(crate) fn has_content(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.len() > 0)

@@ -13,13 +13,15 @@ use tracing::warn;
 
 use crate::database::{self, Database};
 use crate::error::{DatabaseError, failed};
-use crate::files::{self, DataDir};
+use crate::files::{self, DataDir, Identity};
 use crate::retention::{Retention, Walk};
 
 /// A [`Store`] in a SQLite database. See the [crate](crate) for what it promises.
 pub struct SqliteStore {
     /// None from a failure on until it is reopened.
     database: Option<Database>,
+    /// The file that it is.
+    identity: Identity,
     new_epoch: Box<dyn FnMut() -> Epoch + Send>,
     tail_entries: u32,
     retention: Retention,
@@ -57,6 +59,7 @@ impl SqliteStore {
         let _: bool = database.renew().map_err(DatabaseError::sqlite(&path))?;
         Ok(Self {
             database: Some(database),
+            identity: files::identity(&path).map_err(DatabaseError::file(&path))?,
             new_epoch: Box::new(new_epoch),
             tail_entries: limits.tail_entries,
             retention: Retention::default(),
@@ -85,8 +88,13 @@ impl Store for SqliteStore {
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        let identity = self.identity;
+        let path = self.dir.database();
         let database = self.working()?;
-        if let Err(error) = append(&mut database.writer, batch) {
+        let appended = append(&mut database.writer, batch)
+            // What is not there under its name any more is lost when it is closed.
+            .and_then(|()| files::check_place(&path, identity).map_err(StoreError::new));
+        if let Err(error) = appended {
             // Whatever state it is in, it is opened anew.
             self.database = None;
             return Err(error);
@@ -104,7 +112,10 @@ impl Store for SqliteStore {
 
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
         let after_failure = self.database.take().is_none();
-        let mut database = Database::open(&self.dir.database()).map_err(StoreError::new)?;
+        let path = self.dir.database();
+        // Another database would take over the write-ahead log of this one.
+        files::check_place(&path, self.identity).map_err(StoreError::new)?;
+        let mut database = Database::open(&path).map_err(StoreError::new)?;
         if after_failure && !database.renew().map_err(failed)? {
             return Err(StoreError::new(
                 "another process reads the database; it is reopened when that is over",
@@ -522,6 +533,30 @@ mod tests {
         fs::remove_dir(&path).unwrap();
         fs::rename(&elsewhere, &path).unwrap();
         recovers(&mut store, "e1 3 3 [1, 2, 3]");
+    }
+
+    #[test]
+    fn nothing_is_stored_in_a_file_that_is_not_there_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        store.append(&batch("a", "e1", 1..=3)).unwrap();
+        let (path, elsewhere) = (store.dir.database(), dir.path().join("elsewhere"));
+        for another in [false, true] {
+            fs::rename(&path, &elsewhere).unwrap();
+            if another {
+                fs::copy(&elsewhere, &path).unwrap();
+            }
+            let last = if another { 5 } else { 4 };
+            let error = store.append(&batch("a", "e1", last..=last)).unwrap_err();
+            assert!(error.to_string().contains("put it back"), "{error}");
+            store.reopen(Timestamp(0)).unwrap_err();
+            fs::rename(&elsewhere, &path).unwrap();
+            // It was not acknowledged, and is there all the same.
+            recovers(
+                &mut store,
+                &format!("e1 {last} {last} {:?}", (1..=last).collect::<Vec<u64>>()),
+            );
+        }
     }
 
     #[test]
