@@ -24,6 +24,7 @@ pub struct SqliteStore {
     identity: Identity,
     new_epoch: Box<dyn FnMut() -> Epoch + Send>,
     tail_entries: u32,
+    tail_bytes: u32,
     retention: Retention,
     walk: Walk,
     /// The lock goes last.
@@ -62,6 +63,7 @@ impl SqliteStore {
             identity: files::identity(&path).map_err(DatabaseError::file(&path))?,
             new_epoch: Box::new(new_epoch),
             tail_entries: limits.tail_entries,
+            tail_bytes: limits.tail_bytes,
             retention: Retention::default(),
             walk: Walk::default(),
             dir,
@@ -83,7 +85,8 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        let log = load(&self.working()?.writer, room, tail_entries)?;
+        let bounds = (u64::from(tail_entries), self.tail_bytes as usize);
+        let log = load(&self.working()?.writer, room, bounds)?;
         Ok(log.unwrap_or_else(|| StoredLog::empty((self.new_epoch)())))
     }
 
@@ -174,12 +177,12 @@ fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, Stor
 fn load(
     connection: &Connection,
     room: &RoomId,
-    tail_entries: u32,
+    (tail_entries, tail_bytes): (u64, usize),
 ) -> Result<Option<StoredLog>, StoreError> {
     let Some(log) = stored(connection, room)? else {
         return Ok(None);
     };
-    let newest = newest(connection, room, log.id, None, tail_entries.into())?;
+    let newest = newest(connection, room, log.id, None, (tail_entries, tail_bytes))?;
     if newest
         .iter()
         .flatten()
@@ -218,7 +221,7 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
         &fetch.room,
         log.id,
         Some(fetch.before),
-        limit + 1,
+        (limit + 1, usize::MAX),
     )?;
     let has_more = newest.len() as u64 > limit;
     if has_more {
@@ -230,14 +233,15 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
     })
 }
 
-/// The last `most` messages before a seq, descending. One that no client could have sent, which an
-/// operator may have made of it, is none.
+/// The last `most` messages before a seq, descending, and none behind the one with which their texts
+/// take more than `most_bytes`. One that no client could have sent, which an operator may have made
+/// of it, is none.
 fn newest(
     connection: &Connection,
     room: &RoomId,
     id: i64,
     before: Option<Seq>,
-    most: u64,
+    (most, most_bytes): (u64, usize),
 ) -> Result<Vec<Option<Entry>>, StoreError> {
     let before = before.and_then(|seq| i64::try_from(seq.0).ok());
     let mut statement = connection
@@ -250,8 +254,12 @@ fn newest(
         .query((id, before.unwrap_or(i64::MAX), most))
         .map_err(failed)?;
     let mut newest = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
+    let mut bytes = 0;
+    while bytes <= most_bytes
+        && let Some(row) = rows.next().map_err(failed)?
+    {
         let entry = entry(row);
+        bytes += entry.as_ref().map_or(0, |entry| entry.text.as_str().len());
         if entry.is_none() {
             let seq: i64 = row.get(0).map_err(failed)?;
             warn!(%room, seq, "a stored message breaks the rules for messages; it is not shown");
@@ -467,6 +475,22 @@ mod tests {
         let log = open(&dir).load(&room("a"), 300).unwrap();
         let said: Vec<Arc<Entry>> = said.into_iter().map(|append| append.entry).collect();
         assert_eq!(log.tail(), said);
+    }
+
+    #[test]
+    fn no_more_of_a_tail_is_read_than_memory_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        let long = "\u{10ffff}".repeat(2000);
+        let said: Vec<Append> = (1..=300)
+            .map(|seq| said("a", "e1", seq, seq, &long))
+            .collect();
+        store.append(&said).unwrap();
+        let log = store.load(&room("a"), 300).unwrap();
+        let read = log.tail().len() * long.len();
+        let most = Limits::default().tail_bytes as usize;
+        assert!((most..most + 2 * long.len()).contains(&read), "{read}");
+        assert_eq!(log.tail().last().unwrap().seq, Seq(300));
     }
 
     #[test]
