@@ -272,8 +272,10 @@ fn newest(
 fn entry(row: &Row<'_>) -> Option<Entry> {
     let text = |column| row.get_ref(column).ok()?.as_str().ok();
     let id = row.get_ref(4).ok()?.as_str_or_null().ok()?;
-    Some(Entry {
-        seq: Seq(row.get(0).ok()?),
+    let seq = Seq(row.get(0).ok()?);
+    // I-6: the first is 1.
+    (seq > Seq(0)).then_some(Entry {
+        seq,
         at: Timestamp(row.get(1).ok()?),
         from: Username::new(text(2)?).ok()?,
         text: MessageText::new(text(3)?).ok()?,
@@ -649,6 +651,11 @@ mod tests {
             (
                 "UPDATE messages SET at = -1 WHERE seq = 1",
                 "e1 5 5 [2, 3, 4, 5]",
+            ),
+            (
+                "INSERT INTO messages SELECT room_id, 0, at, username, text, NULL
+                 FROM messages WHERE seq = 1",
+                "e1 5 5 [1, 2, 3, 4, 5]",
             ),
             ("DELETE FROM rooms", "e1 0 0 []"),
         ] {
