@@ -78,8 +78,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // Those above may be new, too.
+    let made: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
     builder.recursive(true).create(dir)?;
-    sync_dir(folder(dir))
+    made.into_iter().try_for_each(|dir| sync_dir(folder(dir)))
 }
 
 /// The directory that `path` lies in.
