@@ -38,11 +38,12 @@ pub(crate) fn create(path: &Path) -> Result<(), DatabaseError> {
     put(file, connection, path)
 }
 
-/// An empty file beside `path`, for this user alone, that is gone unless it is [`put`] there.
+/// An empty file beside `path`, for this user alone, that is gone unless it is [`put`] there. What a
+/// killed process leaves tells by its name what it was to be.
 pub(crate) fn scratch(path: &Path) -> Result<(NamedTempFile, Connection), DatabaseError> {
     let file = tempfile::Builder::new()
-        .prefix("parlor-")
-        .suffix(".tmp")
+        .prefix(&files::scratch_prefix(path))
+        .suffix(files::SCRATCH)
         .tempfile_in(files::folder(path))
         .map_err(DatabaseError::file(path))?;
     let connection = Connection::open(file.path()).map_err(DatabaseError::sqlite(path))?;

@@ -13,15 +13,18 @@ use tracing::warn;
 use crate::append::append;
 use crate::database::{self, Database};
 use crate::error::{DatabaseError, failed};
-use crate::files::{self, DataDir};
+use crate::files::{self, DataDir, Identity};
 use crate::retention::{Retention, Walk};
 
 /// A [`Store`] in a SQLite database. See the [crate](crate) for what it promises.
 pub struct SqliteStore {
     /// None from a failure on until it is reopened.
     database: Option<Database>,
+    /// The file that it is.
+    identity: Identity,
     new_epoch: Box<dyn FnMut() -> Epoch + Send>,
     tail_entries: u32,
+    tail_bytes: u32,
     retention: Retention,
     walk: Walk,
     /// The lock goes last.
@@ -57,8 +60,10 @@ impl SqliteStore {
         let _: bool = database.renew().map_err(DatabaseError::sqlite(&path))?;
         Ok(Self {
             database: Some(database),
+            identity: files::identity(&path).map_err(DatabaseError::file(&path))?,
             new_epoch: Box::new(new_epoch),
             tail_entries: limits.tail_entries,
+            tail_bytes: limits.tail_bytes,
             retention: Retention::default(),
             walk: Walk::default(),
             dir,
@@ -80,13 +85,19 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        let log = load(&self.working()?.writer, room, tail_entries)?;
+        let bounds = (u64::from(tail_entries), self.tail_bytes as usize);
+        let log = load(&self.working()?.writer, room, bounds)?;
         Ok(log.unwrap_or_else(|| StoredLog::empty((self.new_epoch)())))
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        let identity = self.identity;
+        let path = self.dir.database();
         let database = self.working()?;
-        if let Err(error) = append(&mut database.writer, &mut database.ids, batch) {
+        let appended = append(&mut database.writer, &mut database.ids, batch)
+            // What is not there under its name any more is lost when it is closed.
+            .and_then(|()| files::check_place(&path, identity).map_err(StoreError::new));
+        if let Err(error) = appended {
             // Whatever state it is in, it is opened anew.
             self.database = None;
             return Err(error);
@@ -108,7 +119,10 @@ impl Store for SqliteStore {
 
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
         let after_failure = self.database.take().is_none();
-        let mut database = Database::open(&self.dir.database()).map_err(StoreError::new)?;
+        let path = self.dir.database();
+        // Another database would take over the write-ahead log of this one.
+        files::check_place(&path, self.identity).map_err(StoreError::new)?;
+        let mut database = Database::open(&path).map_err(StoreError::new)?;
         if after_failure && !database.renew().map_err(failed)? {
             return Err(StoreError::new(
                 "another process reads the database; it is reopened when that is over",
@@ -167,12 +181,12 @@ pub(crate) fn stored(connection: &Connection, room: &RoomId) -> Result<Option<St
 fn load(
     connection: &Connection,
     room: &RoomId,
-    tail_entries: u32,
+    (tail_entries, tail_bytes): (u64, usize),
 ) -> Result<Option<StoredLog>, StoreError> {
     let Some(log) = stored(connection, room)? else {
         return Ok(None);
     };
-    let newest = newest(connection, room, log.id, None, tail_entries.into())?;
+    let newest = newest(connection, room, log.id, None, (tail_entries, tail_bytes))?;
     if newest
         .iter()
         .flatten()
@@ -211,7 +225,7 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
         &fetch.room,
         log.id,
         Some(fetch.before),
-        limit + 1,
+        (limit + 1, usize::MAX),
     )?;
     let has_more = newest.len() as u64 > limit;
     if has_more {
@@ -223,14 +237,15 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
     })
 }
 
-/// The last `most` messages before a seq, descending. One that no client could have sent, which an
-/// operator may have made of it, is none.
+/// The last `most` messages before a seq, descending, and none behind the one with which their texts
+/// take more than `most_bytes`. One that no client could have sent, which an operator may have made
+/// of it, is none.
 fn newest(
     connection: &Connection,
     room: &RoomId,
     id: i64,
     before: Option<Seq>,
-    most: u64,
+    (most, most_bytes): (u64, usize),
 ) -> Result<Vec<Option<Entry>>, StoreError> {
     let before = before.and_then(|seq| i64::try_from(seq.0).ok());
     let mut statement = connection
@@ -243,8 +258,12 @@ fn newest(
         .query((id, before.unwrap_or(i64::MAX), most))
         .map_err(failed)?;
     let mut newest = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
+    let mut bytes = 0;
+    while bytes <= most_bytes
+        && let Some(row) = rows.next().map_err(failed)?
+    {
         let entry = entry(row);
+        bytes += entry.as_ref().map_or(0, |entry| entry.text.as_str().len());
         if entry.is_none() {
             let seq: i64 = row.get(0).map_err(failed)?;
             warn!(%room, seq, "a stored message breaks the rules for messages; it is not shown");
@@ -257,8 +276,10 @@ fn newest(
 fn entry(row: &Row<'_>) -> Option<Entry> {
     let text = |column| row.get_ref(column).ok()?.as_str().ok();
     let id = row.get_ref(4).ok()?.as_str_or_null().ok()?;
-    Some(Entry {
-        seq: Seq(row.get(0).ok()?),
+    let seq = Seq(row.get(0).ok()?);
+    // I-6: the first is 1.
+    (seq > Seq(0)).then_some(Entry {
+        seq,
         at: Timestamp(row.get(1).ok()?),
         from: Username::new(text(2)?).ok()?,
         text: MessageText::new(text(3)?).ok()?,
@@ -378,6 +399,22 @@ mod tests {
     }
 
     #[test]
+    fn no_more_of_a_tail_is_read_than_memory_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        let long = "\u{10ffff}".repeat(2000);
+        let said: Vec<Append> = (1..=300)
+            .map(|seq| said("a", "e1", seq, seq, &long))
+            .collect();
+        store.append(&said).unwrap();
+        let log = store.load(&room("a"), 300).unwrap();
+        let read = log.tail().len() * long.len();
+        let most = Limits::default().tail_bytes as usize;
+        assert!((most..most + 2 * long.len()).contains(&read), "{read}");
+        assert_eq!(log.tail().last().unwrap().seq, Seq(300));
+    }
+
+    #[test]
     fn a_room_in_which_nothing_was_said_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
@@ -441,6 +478,30 @@ mod tests {
         fs::remove_dir(&path).unwrap();
         fs::rename(&elsewhere, &path).unwrap();
         recovers(&mut store, "e1 3 3 [1, 2, 3]");
+    }
+
+    #[test]
+    fn nothing_is_stored_in_a_file_that_is_not_there_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        store.append(&batch("a", "e1", 1..=3)).unwrap();
+        let (path, elsewhere) = (store.dir.database(), dir.path().join("elsewhere"));
+        for another in [false, true] {
+            fs::rename(&path, &elsewhere).unwrap();
+            if another {
+                fs::copy(&elsewhere, &path).unwrap();
+            }
+            let last = if another { 5 } else { 4 };
+            let error = store.append(&batch("a", "e1", last..=last)).unwrap_err();
+            assert!(error.to_string().contains("put it back"), "{error}");
+            store.reopen(Timestamp(0)).unwrap_err();
+            fs::rename(&elsewhere, &path).unwrap();
+            // It was not acknowledged, and is there all the same.
+            recovers(
+                &mut store,
+                &format!("e1 {last} {last} {:?}", (1..=last).collect::<Vec<u64>>()),
+            );
+        }
     }
 
     #[test]
@@ -509,6 +570,11 @@ mod tests {
             (
                 "UPDATE messages SET at = -1 WHERE seq = 1",
                 "e1 5 5 [2, 3, 4, 5]",
+            ),
+            (
+                "INSERT INTO messages SELECT room_id, 0, at, username, text, NULL
+                 FROM messages WHERE seq = 1",
+                "e1 5 5 [1, 2, 3, 4, 5]",
             ),
             ("DELETE FROM rooms", "e1 0 0 []"),
         ] {
