@@ -16,6 +16,9 @@ use crate::{files, schema};
 /// failed store; it is well below the 30 s after which the hub takes the store for dead.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What was committed is on the disk. The second is for macOS, whose fsync is content with less.
+const SYNC: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;";
+
 /// Every statement of the store is prepared once.
 const STATEMENTS: usize = 32;
 
@@ -144,7 +147,7 @@ impl Database {
             let mode =
                 writer.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
             writer.execute_batch(&format!(
-                "PRAGMA synchronous = FULL;
+                "{SYNC}
                  PRAGMA wal_autocheckpoint = 0;
                  PRAGMA journal_size_limit = {};
                  PRAGMA cache_size = -{CACHE_KIB};",
@@ -161,6 +164,7 @@ impl Database {
         }
         let own = look(path)?;
         keep(&own, path)?;
+        own.execute_batch(SYNC).map_err(&failed)?;
         let checkpointer =
             Checkpointer::start(checkpoint::SIZES, &mut writer, own).map_err(&failed)?;
         Ok(Self {
@@ -177,7 +181,7 @@ impl Database {
     /// anew. False if that is not possible yet, since somebody reads an old state.
     pub(crate) fn renew(&mut self) -> rusqlite::Result<bool> {
         self.writer.busy_timeout(Duration::ZERO)?;
-        let renewed = checkpoint(&self.writer, "TRUNCATE")?;
+        let renewed = !checkpoint(&self.writer, "TRUNCATE")?.is_busy;
         self.writer.busy_timeout(BUSY_TIMEOUT)?;
         let transaction = self
             .writer
