@@ -7,6 +7,7 @@ mod alike;
 mod backup;
 mod crash;
 mod opening;
+mod reading;
 mod retention;
 
 use std::path::Path;
