@@ -8,6 +8,7 @@ mod backup;
 mod crash;
 mod epochs;
 mod opening;
+mod reading;
 mod retention;
 
 use std::path::Path;

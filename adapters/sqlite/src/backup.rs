@@ -156,5 +156,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
         fs::rename(path, &replaced)?;
     }
     gone(fs::rename(beside(path, "-wal"), beside(&replaced, "-wal")))?;
-    gone(fs::remove_file(beside(path, "-shm")))
+    gone(fs::remove_file(beside(path, "-shm")))?;
+    // Before another one has its name: a loss of power must not leave the old log beside that.
+    files::sync_dir(files::folder(path))
 }

@@ -9,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, TransactionBehavior};
 use tempfile::NamedTempFile;
 
+use crate::append::Ids;
 use crate::checkpoint::{self, Checkpointer, checkpoint};
 use crate::error::DatabaseError;
 use crate::{files, schema};
@@ -20,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is wrong without [`epoch_of_new_rooms`].
 pub(crate) const NO_EPOCH: &str = "the table new_rooms has no row with a good epoch";
 
+/// What was committed is on the disk. The second is for macOS, whose fsync is content with less.
+const SYNC: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;";
+
 /// Every statement of the store is prepared once.
 const STATEMENTS: usize = 32;
 
@@ -30,6 +34,7 @@ const CACHE_KIB: i64 = 32 * 1024;
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(crate) writer: Connection,
+    pub(crate) ids: Ids,
     pub(crate) checkpointer: Checkpointer,
 }
 
@@ -48,11 +53,12 @@ pub(crate) fn create(path: &Path, epoch: &Epoch) -> Result<(), DatabaseError> {
     put(file, connection, path)
 }
 
-/// An empty file beside `path`, for this user alone, that is gone unless it is [`put`] there.
+/// An empty file beside `path`, for this user alone, that is gone unless it is [`put`] there. What a
+/// killed process leaves tells by its name what it was to be.
 pub(crate) fn scratch(path: &Path) -> Result<(NamedTempFile, Connection), DatabaseError> {
     let file = tempfile::Builder::new()
-        .prefix("parlor-")
-        .suffix(".tmp")
+        .prefix(&files::scratch_prefix(path))
+        .suffix(files::SCRATCH)
         .tempfile_in(files::folder(path))
         .map_err(DatabaseError::file(path))?;
     let connection = Connection::open(file.path()).map_err(DatabaseError::sqlite(path))?;
@@ -163,7 +169,7 @@ impl Database {
             let mode =
                 writer.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
             writer.execute_batch(&format!(
-                "PRAGMA synchronous = FULL;
+                "{SYNC}
                  PRAGMA wal_autocheckpoint = 0;
                  PRAGMA journal_size_limit = {};
                  PRAGMA cache_size = -{CACHE_KIB};",
@@ -180,10 +186,12 @@ impl Database {
         }
         let own = look(path)?;
         keep(&own, path)?;
+        own.execute_batch(SYNC).map_err(&failed)?;
         let checkpointer =
             Checkpointer::start(checkpoint::SIZES, &mut writer, own).map_err(&failed)?;
         Ok(Self {
             writer,
+            ids: Ids::new(),
             checkpointer,
         })
     }
@@ -195,7 +203,7 @@ impl Database {
     /// anew. False if that is not possible yet, since somebody reads an old state.
     pub(crate) fn renew(&mut self) -> rusqlite::Result<bool> {
         self.writer.busy_timeout(Duration::ZERO)?;
-        let renewed = checkpoint(&self.writer, "TRUNCATE")?;
+        let renewed = !checkpoint(&self.writer, "TRUNCATE")?.is_busy;
         self.writer.busy_timeout(BUSY_TIMEOUT)?;
         let transaction = self
             .writer

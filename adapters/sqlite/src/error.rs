@@ -45,6 +45,11 @@ pub enum DatabaseError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The database was moved, removed or replaced while a server used it.
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The file is no SQLite database.
     NotADatabase {
         /// Which.
@@ -141,6 +146,11 @@ impl fmt::Display for DatabaseError {
                 "{} is missing, but its write-ahead log ({0}-wal) or a replaced database ({0}.replaced) is there: put it back, or restore a backup",
                 path.display()
             ),
+            Self::Moved { path } => write!(
+                f,
+                "{} was moved, removed or replaced while the server used it: put it back, or stop the server and restore a backup",
+                path.display()
+            ),
             Self::NotADatabase { path } => write!(
                 f,
                 "{} is no SQLite database: move it away, or restore a backup",
@@ -182,6 +192,7 @@ impl Error for DatabaseError {
             | Self::ReadOnly { .. }
             | Self::Missing { .. }
             | Self::Torn { .. }
+            | Self::Moved { .. }
             | Self::NotADatabase { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }

@@ -1,5 +1,6 @@
 //! The directory of a database: who may use it, and what lies in it.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,16 @@ pub(crate) struct DataDir {
 
 /// What the name of a database that was replaced by a restore ends in.
 pub(crate) const REPLACED: &str = ".replaced";
+
+/// What the name of a file ends in that is not whole yet.
+pub(crate) const SCRATCH: &str = ".tmp";
+
+/// What the name of a file begins with that is to be put at `path` when it is whole.
+pub(crate) fn scratch_prefix(path: &Path) -> OsString {
+    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
+    prefix.push("-");
+    prefix
+}
 
 /// Where the database of the directory `dir` lies.
 pub(crate) fn database(dir: &Path) -> PathBuf {
@@ -45,10 +56,15 @@ impl DataDir {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let lock = options.open(&path).map_err(DatabaseError::file(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: dir.into(),
-                lock,
-            }),
+            Ok(()) => {
+                let taken = Self {
+                    path: dir.into(),
+                    lock,
+                };
+                // They are in nobody's way, only large.
+                let _ = taken.remove_scratch();
+                Ok(taken)
+            }
             Err(TryLockError::WouldBlock) => Err(DatabaseError::Locked { dir: dir.into() }),
             Err(TryLockError::Error(cause)) => Err(DatabaseError::File { path, cause }),
         }
@@ -60,6 +76,21 @@ impl DataDir {
 
     pub(crate) fn database(&self) -> PathBuf {
         database(&self.path)
+    }
+
+    /// Removes what killed processes left of databases that they made. Only who has the lock makes
+    /// any here.
+    fn remove_scratch(&self) -> io::Result<()> {
+        let prefix = scratch_prefix(&self.database());
+        for file in fs::read_dir(&self.path)? {
+            let file = file?;
+            let name = file.file_name();
+            let name = name.as_encoded_bytes();
+            if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(SCRATCH.as_bytes()) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -78,8 +109,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    // Those above may be new, too.
+    let made: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
     builder.recursive(true).create(dir)?;
-    sync_dir(folder(dir))
+    made.into_iter().try_for_each(|dir| sync_dir(folder(dir)))
 }
 
 /// The directory that `path` lies in.
@@ -95,6 +128,35 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
+}
+
+/// What makes a file the same one under whatever name: its device and number. Nothing where the
+/// system does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity(Option<(u64, u64)>);
+
+/// Which file is at `path`.
+pub(crate) fn identity(path: &Path) -> io::Result<Identity> {
+    let file = fs::metadata(path)?;
+    #[cfg(unix)]
+    let identity = {
+        use std::os::unix::fs::MetadataExt as _;
+        Some((file.dev(), file.ino()))
+    };
+    #[cfg(not(unix))]
+    let identity = file.is_file().then_some((0, 0));
+    Ok(Identity(identity))
+}
+
+/// Whether the database at `path` is the file that it was.
+pub(crate) fn check_place(path: &Path, was: Identity) -> Result<(), DatabaseError> {
+    match identity(path) {
+        Ok(is) if is == was => Ok(()),
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(DatabaseError::file(path)(cause))
+        }
+        Ok(_) | Err(_) => Err(DatabaseError::Moved { path: path.into() }),
+    }
 }
 
 /// Whether something with content is at `path`.
@@ -148,4 +210,28 @@ pub(crate) fn check_identity(
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::scratch;
+
+    #[test]
+    fn what_a_killed_process_did_not_finish_goes_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["parlor.db", "copy.db"] {
+            let (file, _) = scratch(&dir.path().join(name)).unwrap();
+            file.keep().unwrap();
+        }
+        fs::write(database(dir.path()), "").unwrap();
+        drop(DataDir::take(dir.path()).unwrap());
+        let mut left: Vec<String> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert!(left[0].starts_with("copy.db-"), "somebody else's: {left:?}");
+        assert_eq!(left[1..], ["parlor.db", "parlor.lock"]);
+    }
 }

@@ -37,6 +37,7 @@
 //! runs; what is open in memory shows it once the room was empty. A room that is deleted begins anew,
 //! in another epoch; so does, when it is loaded again, every room in which nothing was said yet.
 
+mod append;
 mod backup;
 mod checkpoint;
 mod database;

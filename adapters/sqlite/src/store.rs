@@ -1,6 +1,5 @@
 //! The store: rooms and their logs, read and written on the one thread that owns it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,19 +7,23 @@ use std::sync::Arc;
 use parlor_core::types::{ClientMsgId, MessageText};
 use parlor_core::{Entry, Epoch, Fetch, Limits, Page, RoomId, Seq, StoredLog, Timestamp, Username};
 use parlor_hub::{Append, Store, StoreError};
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row};
 use tracing::warn;
 
+use crate::append::append;
 use crate::database::{self, Database, NO_EPOCH, epoch_of_new_rooms};
 use crate::error::{DatabaseError, failed};
-use crate::files::{self, DataDir};
+use crate::files::{self, DataDir, Identity};
 use crate::retention::{Retention, Walk};
 
 /// A [`Store`] in a SQLite database. See the [crate](crate) for what it promises.
 pub struct SqliteStore {
     /// None from a failure on until it is reopened.
     database: Option<Database>,
+    /// The file that it is.
+    identity: Identity,
     tail_entries: u32,
+    tail_bytes: u32,
     retention: Retention,
     walk: Walk,
     /// The lock goes last.
@@ -57,7 +60,9 @@ impl SqliteStore {
         let _: bool = database.renew().map_err(DatabaseError::sqlite(&path))?;
         Ok(Self {
             database: Some(database),
+            identity: files::identity(&path).map_err(DatabaseError::file(&path))?,
             tail_entries: limits.tail_entries,
+            tail_bytes: limits.tail_bytes,
             retention: Retention::default(),
             walk: Walk::default(),
             dir,
@@ -79,12 +84,18 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        load(&self.working()?.writer, room, tail_entries)
+        let bounds = (u64::from(tail_entries), self.tail_bytes as usize);
+        load(&self.working()?.writer, room, bounds)
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        let identity = self.identity;
+        let path = self.dir.database();
         let database = self.working()?;
-        if let Err(error) = append(&mut database.writer, batch) {
+        let appended = append(&mut database.writer, &mut database.ids, batch)
+            // What is not there under its name any more is lost when it is closed.
+            .and_then(|()| files::check_place(&path, identity).map_err(StoreError::new));
+        if let Err(error) = appended {
             // Whatever state it is in, it is opened anew.
             self.database = None;
             return Err(error);
@@ -98,11 +109,18 @@ impl Store for SqliteStore {
     }
 
     /// Logs are kept, whoever is there.
-    fn release(&mut self, _: &RoomId, _: Timestamp) {}
+    fn release(&mut self, room: &RoomId, _: Timestamp) {
+        if let Some(database) = &mut self.database {
+            database.ids.remove(room);
+        }
+    }
 
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
         let after_failure = self.database.take().is_none();
-        let mut database = Database::open(&self.dir.database()).map_err(StoreError::new)?;
+        let path = self.dir.database();
+        // Another database would take over the write-ahead log of this one.
+        files::check_place(&path, self.identity).map_err(StoreError::new)?;
+        let mut database = Database::open(&path).map_err(StoreError::new)?;
         if after_failure && !database.renew().map_err(failed)? {
             return Err(StoreError::new(
                 "another process reads the database; it is reopened when that is over",
@@ -129,14 +147,14 @@ impl Store for SqliteStore {
 }
 
 /// What is stored of a room besides its messages.
-struct Stored {
-    id: i64,
+pub(crate) struct Stored {
+    pub(crate) id: i64,
     epoch: Epoch,
     last_seq: Seq,
     last_at: Timestamp,
 }
 
-fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, StoreError> {
+pub(crate) fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT id, epoch, last_seq, last_at FROM rooms WHERE room = ?1")
         .map_err(failed)?;
@@ -161,14 +179,14 @@ fn stored(connection: &Connection, room: &RoomId) -> Result<Option<Stored>, Stor
 fn load(
     connection: &Connection,
     room: &RoomId,
-    tail_entries: u32,
+    (tail_entries, tail_bytes): (u64, usize),
 ) -> Result<StoredLog, StoreError> {
     let Some(log) = stored(connection, room)? else {
         let epoch = epoch_of_new_rooms(connection).map_err(failed)?;
         let epoch = epoch.ok_or_else(|| StoreError::new(NO_EPOCH))?;
         return Ok(StoredLog::empty(epoch));
     };
-    let newest = newest(connection, room, log.id, None, tail_entries.into())?;
+    let newest = newest(connection, room, log.id, None, (tail_entries, tail_bytes))?;
     if newest
         .iter()
         .flatten()
@@ -205,7 +223,7 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
         &fetch.room,
         log.id,
         Some(fetch.before),
-        limit + 1,
+        (limit + 1, usize::MAX),
     )?;
     let has_more = newest.len() as u64 > limit;
     if has_more {
@@ -217,14 +235,15 @@ fn page(connection: &Connection, fetch: &Fetch) -> Result<Page, StoreError> {
     })
 }
 
-/// The last `most` messages before a seq, descending. One that no client could have sent, which an
-/// operator may have made of it, is none.
+/// The last `most` messages before a seq, descending, and none behind the one with which their texts
+/// take more than `most_bytes`. One that no client could have sent, which an operator may have made
+/// of it, is none.
 fn newest(
     connection: &Connection,
     room: &RoomId,
     id: i64,
     before: Option<Seq>,
-    most: u64,
+    (most, most_bytes): (u64, usize),
 ) -> Result<Vec<Option<Entry>>, StoreError> {
     let before = before.and_then(|seq| i64::try_from(seq.0).ok());
     let mut statement = connection
@@ -237,8 +256,12 @@ fn newest(
         .query((id, before.unwrap_or(i64::MAX), most))
         .map_err(failed)?;
     let mut newest = Vec::new();
-    while let Some(row) = rows.next().map_err(failed)? {
+    let mut bytes = 0;
+    while bytes <= most_bytes
+        && let Some(row) = rows.next().map_err(failed)?
+    {
         let entry = entry(row);
+        bytes += entry.as_ref().map_or(0, |entry| entry.text.as_str().len());
         if entry.is_none() {
             let seq: i64 = row.get(0).map_err(failed)?;
             warn!(%room, seq, "a stored message breaks the rules for messages; it is not shown");
@@ -251,99 +274,15 @@ fn newest(
 fn entry(row: &Row<'_>) -> Option<Entry> {
     let text = |column| row.get_ref(column).ok()?.as_str().ok();
     let id = row.get_ref(4).ok()?.as_str_or_null().ok()?;
-    Some(Entry {
-        seq: Seq(row.get(0).ok()?),
+    let seq = Seq(row.get(0).ok()?);
+    // I-6: the first is 1.
+    (seq > Seq(0)).then_some(Entry {
+        seq,
         at: Timestamp(row.get(1).ok()?),
         from: Username::new(text(2)?).ok()?,
         text: MessageText::new(text(3)?).ok()?,
         client_msg_id: id.map(ClientMsgId::new).transpose().ok()?,
     })
-}
-
-/// One transaction for the whole batch.
-fn append(connection: &mut Connection, batch: &[Append]) -> Result<(), StoreError> {
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
-    let mut logs = BTreeMap::new();
-    for append in batch {
-        let log = match logs.entry(&append.room) {
-            std::collections::btree_map::Entry::Occupied(log) => log.into_mut(),
-            std::collections::btree_map::Entry::Vacant(vacant) => {
-                let log = match stored(&transaction, &append.room)? {
-                    Some(log) => log,
-                    None => begin(&transaction, append)?,
-                };
-                vacant.insert(log)
-            }
-        };
-        follows(log, append)?;
-        insert(&transaction, log.id, &append.entry).map_err(failed)?;
-        (log.last_seq, log.last_at) = (append.entry.seq, append.entry.at);
-    }
-    for log in logs.values() {
-        update(&transaction, log).map_err(failed)?;
-    }
-    transaction.commit().map_err(failed)
-}
-
-/// The log that `first` begins, in the epoch in which the room was loaded: that of new rooms may have
-/// changed meanwhile, but this room had no message in either.
-fn begin(connection: &Connection, first: &Append) -> Result<Stored, StoreError> {
-    let begun = || {
-        connection
-            .prepare_cached(
-                "INSERT INTO rooms (room, epoch, last_seq, last_at) VALUES (?1, ?2, 0, 0)",
-            )?
-            .insert((first.room.as_str(), first.epoch.as_str()))
-    };
-    Ok(Stored {
-        id: begun().map_err(failed)?,
-        epoch: first.epoch.clone(),
-        last_seq: Seq(0),
-        last_at: Timestamp(0),
-    })
-}
-
-/// I-6, once more, where it matters: a seq that was given is never given again.
-fn follows(log: &Stored, Append { room, epoch, entry }: &Append) -> Result<(), StoreError> {
-    if *epoch != log.epoch {
-        return Err(StoreError::new(format!(
-            "the room {room} is in epoch {} and not {epoch}",
-            log.epoch
-        )));
-    }
-    if entry.seq != log.last_seq.next() || entry.at < log.last_at {
-        return Err(StoreError::new(format!(
-            "the entry {} at {} of the room {room} does not follow {} at {}",
-            entry.seq.0, entry.at.0, log.last_seq.0, log.last_at.0
-        )));
-    }
-    Ok(())
-}
-
-fn insert(connection: &Connection, room: i64, entry: &Entry) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO messages (room_id, seq, at, username, text, client_msg_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute((
-            room,
-            entry.seq.0,
-            entry.at.0,
-            entry.from.as_str(),
-            entry.text.as_str(),
-            entry.client_msg_id.as_ref().map(ClientMsgId::as_str),
-        ))?;
-    Ok(())
-}
-
-fn update(connection: &Connection, log: &Stored) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE rooms SET last_seq = ?2, last_at = ?3 WHERE id = ?1")?
-        .execute((log.id, log.last_seq.0, log.last_at.0))?;
-    Ok(())
 }
 
 impl fmt::Debug for SqliteStore {
@@ -454,6 +393,22 @@ mod tests {
     }
 
     #[test]
+    fn no_more_of_a_tail_is_read_than_memory_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        let long = "\u{10ffff}".repeat(2000);
+        let said: Vec<Append> = (1..=300)
+            .map(|seq| said("a", "e1", seq, seq, &long))
+            .collect();
+        store.append(&said).unwrap();
+        let log = store.load(&room("a"), 300).unwrap();
+        let read = log.tail().len() * long.len();
+        let most = Limits::default().tail_bytes as usize;
+        assert!((most..most + 2 * long.len()).contains(&read), "{read}");
+        assert_eq!(log.tail().last().unwrap().seq, Seq(300));
+    }
+
+    #[test]
     fn a_room_in_which_nothing_was_said_leaves_no_trace() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
@@ -527,6 +482,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_stored_in_a_file_that_is_not_there_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        store.append(&batch("a", "e1", 1..=3)).unwrap();
+        let (path, elsewhere) = (store.dir.database(), dir.path().join("elsewhere"));
+        for another in [false, true] {
+            fs::rename(&path, &elsewhere).unwrap();
+            if another {
+                fs::copy(&elsewhere, &path).unwrap();
+            }
+            let last = if another { 5 } else { 4 };
+            let error = store.append(&batch("a", "e1", last..=last)).unwrap_err();
+            assert!(error.to_string().contains("put it back"), "{error}");
+            store.reopen(Timestamp(0)).unwrap_err();
+            fs::rename(&elsewhere, &path).unwrap();
+            // It was not acknowledged, and is there all the same.
+            recovers(
+                &mut store,
+                &format!("e1 {last} {last} {:?}", (1..=last).collect::<Vec<u64>>()),
+            );
+        }
+    }
+
+    #[test]
     fn a_store_that_works_may_be_reopened_while_somebody_reads() {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
@@ -593,6 +572,11 @@ mod tests {
                 "UPDATE messages SET at = -1 WHERE seq = 1",
                 "e1 5 5 [2, 3, 4, 5]",
             ),
+            (
+                "INSERT INTO messages SELECT room_id, 0, at, username, text, NULL
+                 FROM messages WHERE seq = 1",
+                "e1 5 5 [1, 2, 3, 4, 5]",
+            ),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let mut store = open(&dir);
@@ -607,9 +591,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(&dir);
         store.append(&batch("a", "e1", 1..=5)).unwrap();
+        store.release(&room("a"), Timestamp(5));
         execute(&store, "DELETE FROM rooms");
         store.append(&batch("a", "e2", 1..=2)).unwrap();
         assert_eq!(loaded(&mut store, "a"), "e2 2 2 [1, 2]");
+    }
+
+    #[test]
+    fn a_room_that_was_deleted_while_in_use_takes_no_other_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(&dir);
+        store.append(&batch("a", "e1", 1..=5)).unwrap();
+        execute(&store, "DELETE FROM rooms");
+        // It gets the number that `a` had.
+        store.append(&batch("b", "e1", 1..=5)).unwrap();
+        store.append(&batch("a", "e1", 6..=6)).unwrap_err();
+        store.reopen(Timestamp(0)).unwrap();
+        assert_eq!(loaded(&mut store, "b"), "e1 5 5 [1, 2, 3, 4, 5]");
+        store.append(&batch("a", "e2", 1..=1)).unwrap();
+        assert_eq!(loaded(&mut store, "a"), "e2 1 1 [1]");
     }
 
     #[test]

@@ -251,6 +251,45 @@ fn a_store_that_answers_slowly_again_and_again_does_not_hang() {
 }
 
 #[test]
+fn a_store_that_answers_one_question_after_the_other_does_not_hang() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut clients: Vec<_> = (0..5).map(|_| hub.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.join(&format!("name{number}"), &format!("room{number}"));
+    }
+    hub.settle();
+    for client in &clients {
+        assert_eq!(hub.wait(29_999), None, "all were asked at once");
+        assert!(hub.answer_one());
+        assert_eq!(client.read().len(), 1);
+    }
+}
+
+#[test]
+fn a_store_that_still_answers_what_was_asked_before_a_restart_does_not_hang() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(&limits(), &store);
+    let mut bob = hub.join("bob", "s");
+    bob.socket.block();
+    bob.send(PING);
+    let mut others: Vec<_> = (0..3).map(|_| hub.connect()).collect();
+    for (number, client) in others.iter_mut().enumerate() {
+        client.join(&format!("name{number}"), &format!("room{number}"));
+    }
+    hub.settle();
+    bob.socket.panic();
+    hub.settle();
+    assert_eq!(hub.take_crashes().len(), 1);
+    let _ = store.take_calls();
+    for call in ["load room0", "load room1", "load room2", "reopen"] {
+        assert_eq!(hub.wait(29_999), None, "all were asked at once");
+        assert!(hub.answer_one());
+        assert_eq!(store.take_calls(), [call]);
+    }
+}
+
+#[test]
 fn maintenance_waits_until_nobody_asks_for_anything_else() {
     let store = ScriptedStore::default();
     let mut hub = DrivenHub::with_slow_store(&limits(), &store);

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{ANY_PORT, Chat, Running, durable, output, text};
+use super::{ANY_PORT, Chat, PATIENCE, Running, durable, output, text};
 
 fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().expect("there is room")
@@ -246,7 +247,9 @@ fn no_more_is_kept_of_a_room_than_was_asked_for() {
     let mut chat = Chat::join(&running, "r", "alice", Some((&epoch, 449)));
     assert_eq!(chat.joined["recovered"], true);
     // It is done behind the first second, in its own time.
+    let begin = Instant::now();
     let kept = loop {
+        assert!(begin.elapsed() < PATIENCE, "nothing is deleted");
         let entries = history(&mut chat, 451);
         if entries.len() < 450 {
             break entries;
@@ -281,7 +284,9 @@ fn what_is_too_old_is_neither_shown_nor_kept() {
     assert_eq!(chat.replay.len(), 10);
     assert_eq!(history(&mut chat, 31).len(), 10);
     let database = Connection::open(&path).expect("it is there");
+    let begin = Instant::now();
     loop {
+        assert!(begin.elapsed() < PATIENCE, "nothing is deleted");
         let left = database.query_row("SELECT count(*) FROM messages", [], |row| row.get(0));
         match left.expect("it can be read") {
             10 => break,
