@@ -3,12 +3,12 @@
 //! A checkpoint copies pages from the log into the database, at random places, and waits for the
 //! disk: it is done by a thread with a connection of its own, which holds up neither commits nor
 //! reads. But the log starts again at its beginning only when all of it was copied, and under load
-//! there is always something that came meanwhile. So once the log is large and little of it is left
-//! to be copied, the thread rests, and the store copies that behind its next commit. Only when the
-//! disk is so slow that the log goes on growing all the same does the store wait for it.
+//! there is always something that came meanwhile. So once the log is large, the thread rests, and
+//! the store copies what is left, which is little, behind its next commit. Only when the disk is so
+//! slow that the log goes on growing until the thread comes to rest does the store wait for it.
 //!
 //! As long as somebody reads an old state, such as a shell in a transaction, nothing behind that
-//! state can be copied, and the log grows by whatever is said.
+//! state can be copied, and the log grows by whatever is said. All of that is the thread's.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,20 +24,17 @@ use tracing::warn;
 pub(crate) struct Sizes {
     /// From here on they are copied in the background.
     pub(crate) copy: u32,
-    /// From here on the store itself makes an end of it, if little is left.
+    /// From here on the store itself makes an end of it, if the thread is at rest.
     pub(crate) end: u32,
-    /// That is little.
-    pub(crate) little: u32,
-    /// From here on it makes an end of it even if that is much.
+    /// From here on it waits until the thread is.
     pub(crate) most: u32,
 }
 
 /// 16 MiB, four times what SQLite does by default, since pages that change often are then copied
-/// once instead of four times; 64 MiB; 4 MiB, some milliseconds; and 256 MiB.
+/// once instead of four times; 64 MiB; and 256 MiB.
 pub(crate) const SIZES: Sizes = Sizes {
     copy: 4096,
     end: 16_384,
-    little: 1024,
     most: 65_536,
 };
 
@@ -53,15 +50,14 @@ enum Turn {
 }
 
 impl Sizes {
-    /// Whose turn it is when the log has `frames` pages, of which `left` are not in the database.
-    const fn turn(self, frames: u32, left: u32, is_held: bool) -> Turn {
-        let large = frames >= self.end && left <= self.little || frames >= self.most;
+    /// Whose turn it is when the log has `frames` pages.
+    const fn turn(self, frames: u32, is_held: bool) -> Turn {
         if frames < self.copy {
             Turn::Nobody
-        } else if large && !is_held {
-            Turn::Store
-        } else {
+        } else if frames < self.end || is_held {
             Turn::Thread
+        } else {
+            Turn::Store
         }
     }
 }
@@ -71,8 +67,6 @@ impl Sizes {
 struct Log {
     /// As of the last commit.
     frames: AtomicU32,
-    /// Of them in the database, as of the last checkpoint.
-    copied: AtomicU32,
     /// Somebody reads an old state: the last checkpoint could not copy everything. Whether that is
     /// over, the thread finds out.
     is_held: AtomicBool,
@@ -109,7 +103,8 @@ impl Checkpointer {
         let log = Arc::<Log>::default();
         let seen = log.clone();
         writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            seen.grew(u32::try_from(pages).unwrap_or_default());
+            let pages = u32::try_from(pages).unwrap_or_default();
+            seen.frames.store(pages, Ordering::Relaxed);
             Ok(())
         }))?;
         let copying = Arc::<Mutex<()>>::default();
@@ -126,9 +121,8 @@ impl Checkpointer {
     /// Has the log copied when it is time to; to be called behind a commit.
     pub(crate) fn after_commit(&self, writer: &Connection) {
         let frames = self.log.frames.load(Ordering::Relaxed);
-        let left = frames.saturating_sub(self.log.copied.load(Ordering::Relaxed));
         let is_held = self.log.is_held.load(Ordering::Relaxed);
-        match self.sizes.turn(frames, left, is_held) {
+        match self.sizes.turn(frames, is_held) {
             Turn::Nobody => {}
             Turn::Thread => {
                 // Fails only when one waits already.
@@ -149,19 +143,11 @@ impl Checkpointer {
 }
 
 impl Log {
-    fn grew(&self, frames: u32) {
-        if self.frames.swap(frames, Ordering::Relaxed) > frames {
-            // It began anew.
-            self.copied.store(0, Ordering::Relaxed);
-        }
-    }
-
     /// Copies what can be copied without waiting. What could not be stays in the log, so nothing is
     /// lost, and the next one tries again.
     fn copy(&self, connection: &Connection) {
         match checkpoint(connection, "PASSIVE") {
             Ok(done) => {
-                self.copied.store(done.copied, Ordering::Relaxed);
                 self.is_held
                     .store(done.copied < done.frames, Ordering::Relaxed);
                 self.is_failing.store(false, Ordering::Relaxed);
@@ -246,7 +232,6 @@ mod tests {
         let sizes = Sizes {
             copy: 20,
             end: 20,
-            little: 20,
             most: 20,
         };
         let checkpointer = Checkpointer::start(sizes, &mut writer, open()).unwrap();
@@ -261,30 +246,23 @@ mod tests {
     }
 
     #[test]
-    fn the_store_copies_only_what_is_little() {
+    fn a_log_that_somebody_holds_is_left_to_the_thread() {
         let sizes = Sizes {
             copy: 10,
             end: 40,
-            little: 5,
             most: 100,
         };
-        for (frames, left, is_held, expected) in [
-            (9, 9, false, Turn::Nobody),
-            (10, 10, false, Turn::Thread),
-            (39, 1, false, Turn::Thread),
-            (40, 6, false, Turn::Thread),
-            (40, 5, false, Turn::Store),
-            (99, 99, false, Turn::Thread),
-            (100, 100, false, Turn::Store),
-            (40, 5, true, Turn::Thread),
-            (100, 100, true, Turn::Thread),
-            (9, 1, true, Turn::Nobody),
+        for (frames, is_held, expected) in [
+            (9, false, Turn::Nobody),
+            (10, false, Turn::Thread),
+            (39, false, Turn::Thread),
+            (40, false, Turn::Store),
+            (100, false, Turn::Store),
+            (9, true, Turn::Nobody),
+            (40, true, Turn::Thread),
+            (100, true, Turn::Thread),
         ] {
-            assert_eq!(
-                sizes.turn(frames, left, is_held),
-                expected,
-                "{frames} {left}"
-            );
+            assert_eq!(sizes.turn(frames, is_held), expected, "{frames} {is_held}");
         }
     }
 
