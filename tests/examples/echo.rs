@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parlor_core::session::Due;
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::{Connection, Opcode, frame};
-use parlor_smol::{Config, ConnectionClock, Flow, Protocol, Server, Storage};
+use parlor_smol::{AllowedOrigin, Config, ConnectionClock, Flow, Protocol, Server, Storage};
 use smol::Executor;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -69,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         limits,
         storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
+        origins: vec![AllowedOrigin::ANY],
+        trusted_proxies: Vec::new(),
     };
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.clone().run(async {

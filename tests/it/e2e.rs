@@ -6,6 +6,7 @@ use parlor_tests::server::TestServer;
 
 mod chat;
 mod closing;
+mod entrance;
 mod errors;
 mod hostile;
 mod http;

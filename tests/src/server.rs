@@ -29,6 +29,16 @@ impl TestServer {
         Self::start_protocol(limits, move |now| Chat::new(&of_sessions, now))
     }
 
+    /// A chat server with these limits and whatever else `configure` changes.
+    #[must_use]
+    pub fn start_with(limits: Limits, configure: impl FnOnce(&mut Config)) -> Self {
+        let of_sessions = limits.clone();
+        let mut config = config(limits, std::env::temp_dir());
+        configure(&mut config);
+        let protocol = move |now| Chat::new(&of_sessions, now);
+        Self::start_server(config, |server| server, protocol)
+    }
+
     /// A chat server with this store on a thread of its own, which leaves reports of panics in
     /// `crash_dir`.
     #[must_use]
@@ -40,8 +50,7 @@ impl TestServer {
         let of_sessions = limits.clone();
         let protocol = move |now| Chat::new(&of_sessions, now);
         Self::start_server(
-            limits,
-            crash_dir,
+            config(limits, crash_dir),
             |server| server.with_store(store),
             protocol,
         )
@@ -56,23 +65,17 @@ impl TestServer {
         limits: Limits,
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Self {
-        Self::start_server(limits, std::env::temp_dir(), |server| server, protocol)
+        let config = config(limits, std::env::temp_dir());
+        Self::start_server(config, |server| server, protocol)
     }
 
     fn start_server<P: Protocol>(
-        limits: Limits,
-        crash_dir: PathBuf,
+        config: Config,
         change: impl FnOnce(Server) -> Server + Send + 'static,
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Self {
         let (running, stopped) = channel::bounded(1);
         let (tell_address, address) = mpsc::channel();
-        let config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            limits,
-            storage: Storage::Memory,
-            crash_dir,
-        };
         let thread = thread::spawn(move || {
             let executor = Arc::new(Executor::new());
             smol::block_on(executor.clone().run(async {
@@ -132,6 +135,17 @@ impl TestServer {
         thread.map_or(Ok(()), |thread| {
             thread.join().expect("the server does not panic")
         })
+    }
+}
+
+fn config(limits: Limits, crash_dir: PathBuf) -> Config {
+    Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        limits,
+        storage: Storage::Memory,
+        crash_dir,
+        origins: Vec::new(),
+        trusted_proxies: Vec::new(),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Who may still come in: how many there are, and of which address. One counts WebSocket
-//! connections, another the handshakes before them.
+//! connections, another the handshakes before them. An IPv6 address counts as its /64, which is the
+//! least that one customer gets (RFC 6177) and holds more addresses than any limit.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smol::channel::{Receiver, Sender};
@@ -39,7 +40,8 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
-    address: IpAddr,
+    /// As it is counted, if it is.
+    address: Option<IpAddr>,
     _present: Sender<Infallible>,
 }
 
@@ -60,12 +62,15 @@ impl Admission {
         })
     }
 
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Permit, Full> {
+    /// A place for somebody; without an address it counts only among all.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
+        let address = address.map(network);
         let mut taken = self.taken();
         let Some(present) = taken.present.clone() else {
             return Err(Full::Server);
         };
-        let of_address = taken.by_address.get(&address).copied().unwrap_or_default();
+        let of_address = address.and_then(|address| taken.by_address.get(&address));
+        let of_address = of_address.copied().unwrap_or_default();
         if self.most > 0 && taken.all >= self.most {
             return Err(Full::Server);
         }
@@ -73,7 +78,9 @@ impl Admission {
             return Err(Full::Address);
         }
         taken.all += 1;
-        taken.by_address.insert(address, of_address + 1);
+        if let Some(address) = address {
+            taken.by_address.insert(address, of_address + 1);
+        }
         Ok(Permit {
             admission: self.clone(),
             address,
@@ -97,12 +104,26 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut taken = self.admission.taken();
         taken.all -= 1;
-        if let Some(count) = taken.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else {
+            return;
+        };
+        if let Some(count) = taken.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                taken.by_address.remove(&self.address);
+                taken.by_address.remove(&address);
             }
         }
+    }
+}
+
+/// What an address counts as. IPv4 within IPv6 is IPv4: a socket that listens on both has it so.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -112,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-    const THERE: IpAddr = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const THERE: Option<IpAddr> = Some(IpAddr::V6(Ipv6Addr::LOCALHOST));
 
     #[test]
     fn one_address_cannot_take_every_place() {
@@ -134,6 +155,34 @@ mod tests {
         drop(permits);
         let taken = admission.taken();
         assert_eq!((taken.all, taken.by_address.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_64_is_one_address_and_mapped_ipv4_is_ipv4() {
+        for (one, other, is_same) in [
+            ("2001:db8:1:2::3", "2001:db8:1:2:ffff:ffff:ffff:ffff", true),
+            ("2001:db8:1:2::3", "2001:db8:1:3::3", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+        ] {
+            let admission = Admission::new(0, 1);
+            let permit = admission.admit(Some(one.parse().unwrap())).unwrap();
+            let second = admission.admit(Some(other.parse().unwrap()));
+            assert_eq!(second.is_err(), is_same, "{one} {other}");
+            drop((permit, second));
+            assert!(admission.taken().by_address.is_empty());
+        }
+    }
+
+    #[test]
+    fn who_has_no_address_counts_only_among_all() {
+        let admission = Admission::new(3, 1);
+        let permits = [None, None, HERE].map(|address| admission.admit(address).unwrap());
+        assert_eq!(admission.admit(None).unwrap_err(), Full::Server);
+        drop(permits);
+        assert!(admission.admit(HERE).is_ok());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The command line: flags, their environment variables and their defaults.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parlor_core::Limits;
-use parlor_smol::{Config, Retention, Storage};
+use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage};
 use tracing_subscriber::filter::LevelFilter;
 
 /// A real-time chat server: rooms, presence, broadcast and history over WebSocket.
@@ -123,9 +123,24 @@ struct Serve {
     #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS", default_value_t = Limits::default().connections)]
     max_connections: u32,
 
-    /// WebSocket connections from one address; the next gets 429. 0: no limit.
+    /// WebSocket connections from one address, or one /64 of IPv6; the next gets 429. 0: no limit.
     #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().connections_per_address)]
     max_connections_per_address: u32,
+
+    /// Whose pages may connect besides the server's own: an origin such as https://chat.example,
+    /// null for pages without one, or * for all. May be repeated.
+    #[arg(
+        long = "origin",
+        value_name = "ORIGIN",
+        env = "PARLOR_ORIGIN",
+        value_delimiter = ','
+    )]
+    origins: Vec<AllowedOrigin>,
+
+    /// Proxies whose Forwarded or X-Forwarded-For tells the address of a client, such as
+    /// 10.0.0.0/8. May be repeated.
+    #[arg(long = "trust-proxy", value_name = "CIDR", env = "PARLOR_TRUST_PROXY", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
 
     /// Connections in one room; the next join gets ROOM_FULL.
     #[arg(long, value_name = "N", env = "PARLOR_MEMBERS_PER_ROOM", default_value_t = Limits::default().members_per_room, value_parser = clap::value_parser!(u32).range(1..))]
@@ -223,6 +238,8 @@ impl Cli {
             limits,
             storage,
             crash_dir,
+            origins: serve.origins.clone(),
+            trusted_proxies: serve.trusted_proxies.clone(),
         }
     }
 }
@@ -234,4 +251,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .to_socket_addrs()
         .map_err(|error| format!("{error}; {usage}"))?;
     found.next().ok_or_else(|| usage.into())
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse().map(|address: IpAddr| address.into());
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "give a network or an address, such as 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32")
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -19,10 +19,12 @@ use parlor_hub::Handle;
 use smol::Timer;
 use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
-use tracing::{debug, warn};
+use tracing::debug;
 use tungstenite::handshake::server::create_response_with_body;
 
-use crate::admission::{Admission, Full, Permit};
+use crate::admission::{Full, Permit};
+use crate::entrance::{Entrance, Refusal};
+use crate::origin;
 use crate::page;
 
 /// Bytes of a request's head: hyper's least is 8 KiB, and browsers with many cookies need more.
@@ -49,14 +51,14 @@ pub(crate) struct Upgraded {
 pub(crate) async fn serve(
     stream: TcpStream,
     address: IpAddr,
-    admission: &Arc<Admission>,
+    entrance: &Entrance,
     hub: &Handle,
     timeout: Duration,
 ) -> Option<Upgraded> {
     // Requests of one connection are served one after the other; this is no real sharing.
     let permit: Mutex<Option<Permit>> = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
-        let response = respond(&request, address, admission, hub);
+        let response = respond(&request, address, entrance, hub);
         let response = response.map(|(response, granted)| {
             *permit.lock().unwrap_or_else(PoisonError::into_inner) = granted;
             response
@@ -102,7 +104,7 @@ type Answer = Response<FullBody<Bytes>>;
 fn respond(
     request: &Request<Incoming>,
     address: IpAddr,
-    admission: &Arc<Admission>,
+    entrance: &Entrance,
     hub: &Handle,
 ) -> Result<(Answer, Option<Permit>), Infallible> {
     // An upgrade to anything else, such as curl's to HTTP/2, is an offer one need not take.
@@ -112,7 +114,7 @@ fn respond(
         .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let path = request.uri().path();
     let answer = match path {
-        "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, admission)),
+        "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, entrance)),
         "/ws" => with(
             text(
                 StatusCode::UPGRADE_REQUIRED,
@@ -144,7 +146,7 @@ fn only_reads() -> Answer {
 fn upgrade(
     request: &Request<Incoming>,
     address: IpAddr,
-    admission: &Arc<Admission>,
+    entrance: &Entrance,
 ) -> (Answer, Option<Permit>) {
     let accepted = match create_response_with_body(request, FullBody::default) {
         Ok(response) => response,
@@ -157,20 +159,32 @@ fn upgrade(
             return (with(answer, SEC_WEBSOCKET_VERSION, "13"), None);
         }
     };
-    match admission.admit(address) {
+    match entrance.enter(address, request.headers()) {
         Ok(permit) => (accepted, Some(permit)),
-        Err(Full::Server) => {
-            warn!(%address, "refused: the server is full, see --max-connections");
-            let answer = text(StatusCode::SERVICE_UNAVAILABLE, "The server is full.\n");
-            (with(answer, RETRY_AFTER, RETRY_AFTER_SECS), None)
-        }
-        Err(Full::Address) => {
-            warn!(%address, "refused: too many connections, see --max-connections-per-address");
-            let answer = text(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Your address has too many connections.\n",
-            );
-            (with(answer, RETRY_AFTER, RETRY_AFTER_SECS), None)
+        Err(refusal) => (refused(&refusal), None),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    let (status, body) = match refusal {
+        Refusal::Origin(refusal) => return text(StatusCode::FORBIDDEN, origin_refused(refusal)),
+        Refusal::Full(Full::Server) => (StatusCode::SERVICE_UNAVAILABLE, "The server is full.\n"),
+        Refusal::Full(Full::Address) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Your address has too many connections.\n",
+        ),
+    };
+    with(text(status, body), RETRY_AFTER, RETRY_AFTER_SECS)
+}
+
+const fn origin_refused(refusal: &origin::Refusal) -> &'static str {
+    match refusal {
+        origin::Refusal::SeveralOrigins => "There is more than one Origin.\n",
+        origin::Refusal::SeveralHosts => "There is more than one Host.\n",
+        origin::Refusal::Unreadable => "The Origin is none.\n",
+        origin::Refusal::Foreign(_) => {
+            "Pages of this Origin may not connect: it is not the Host, and the server does not \
+             allow it.\n"
         }
     }
 }

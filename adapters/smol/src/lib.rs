@@ -8,9 +8,13 @@ mod admission;
 mod chat;
 mod connection;
 mod crash;
+mod entrance;
+mod forwarded;
 mod http;
+mod origin;
 mod outlet;
 mod page;
+mod seldom;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]
 mod socket;
@@ -22,6 +26,8 @@ mod websocket;
 
 pub use chat::Chat;
 pub use connection::{ConnectionClock, Flow, Protocol};
+pub use ipnet::IpNet;
+pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
 pub use storage::{Storage, epochs};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::{FutureExt, StreamExt, future};
+use ipnet::IpNet;
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::{Clock, Handle, HubConfig, HubError, Store};
 use parlor_sqlite::DatabaseError;
@@ -21,7 +22,9 @@ use crate::admission::Admission;
 use crate::chat::Chat;
 use crate::connection::{self, ConnectionClock, Protocol};
 use crate::crash;
+use crate::entrance::Entrance;
 use crate::http;
+use crate::origin::AllowedOrigin;
 use crate::socket::Sockets;
 use crate::storage::{OpenStore, Storage};
 
@@ -29,7 +32,8 @@ use crate::storage::{OpenStore, Storage};
 /// Beyond it new ones are dropped.
 const HANDSHAKES: u32 = 4096;
 /// As many of them may come from one address: more than a proxy or a test that connects a thousand
-/// clients at once needs, and too few to lock everybody else out.
+/// clients at once needs, and too few to lock everybody else out. Proxies that are trusted may have
+/// as many as there are.
 const HANDSHAKES_PER_ADDRESS: u32 = 1024;
 /// After this many connections accepted in a row their handshakes have their turn.
 const ACCEPTED_IN_A_ROW: u32 = 64;
@@ -51,6 +55,10 @@ pub struct Config {
     pub storage: Storage,
     /// Where the report of a panic is written.
     pub crash_dir: PathBuf,
+    /// Whose pages may connect besides the server's own.
+    pub origins: Vec<AllowedOrigin>,
+    /// Proxies that are believed when they say where a client is from.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Why a server ended.
@@ -176,6 +184,12 @@ impl Server {
         let sockets = Sockets::new().map_err(ServerError::Sockets)?;
         let mut watching = executor.spawn(sockets.clone().watch());
         let admission = Admission::new(limits.connections, limits.connections_per_address);
+        let Config {
+            origins,
+            trusted_proxies,
+            ..
+        } = self.config;
+        let entrance = Entrance::new(admission.clone(), origins, trusted_proxies);
         let hub = executor.spawn(hub.run());
         let ticking = executor.spawn(tick(handle.clone()));
         let accepting = executor.spawn(accept(
@@ -183,7 +197,7 @@ impl Server {
             executor.clone(),
             handle.clone(),
             Accepting {
-                admission: admission.clone(),
+                entrance,
                 sockets,
                 handshakes: Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS),
                 limits: limits.clone(),
@@ -232,7 +246,7 @@ impl Server {
 /// What every accepted connection needs.
 struct Accepting<F> {
     sockets: Arc<Sockets>,
-    admission: Arc<Admission>,
+    entrance: Entrance,
     handshakes: Arc<Admission>,
     limits: Limits,
     protocol: F,
@@ -261,7 +275,10 @@ async fn accept<P: Protocol, F>(
                 continue;
             }
         };
-        let Ok(handshake) = shared.handshakes.admit(address.ip()) else {
+        let Ok(handshake) = shared
+            .handshakes
+            .admit(shared.entrance.counted(address.ip()))
+        else {
             debug!(%address, "dropped: too many handshakes");
             continue;
         };
@@ -273,9 +290,8 @@ async fn accept<P: Protocol, F>(
         let serving = async move {
             let timeout = Duration::from_millis(shared.limits.handshake_timeout_ms.into());
             // Boxed, so that what only the handshake needs is freed with it.
-            let admission = &shared.admission;
-            let served =
-                Box::pin(http::serve(stream, address.ip(), admission, &hub, timeout)).await;
+            let entrance = &shared.entrance;
+            let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
             drop(handshake);
             let Some(http::Upgraded {
                 stream,

@@ -8,7 +8,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 12] = [
+const FLAGS: [(&str, &str); 14] = [
     ("--listen", "PARLOR_LISTEN"),
     ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
@@ -19,6 +19,8 @@ const FLAGS: [(&str, &str); 12] = [
         "--max-connections-per-address",
         "PARLOR_MAX_CONNECTIONS_PER_ADDRESS",
     ),
+    ("--origin", "PARLOR_ORIGIN"),
+    ("--trust-proxy", "PARLOR_TRUST_PROXY"),
     ("--members-per-room", "PARLOR_MEMBERS_PER_ROOM"),
     ("--rate", "PARLOR_RATE"),
     ("--burst", "PARLOR_BURST"),
@@ -62,6 +64,22 @@ fn a_bad_flag_or_value_is_named_with_what_it_takes() {
             &["--members-per-room", "0"],
             &["--members-per-room <N>", "1.."],
         ),
+        (
+            &["--origin", "chat.example"],
+            &["--origin <ORIGIN>", "https://chat.example", "null", "*"],
+        ),
+        (
+            &["--origin", "https://*.example"],
+            &["--origin <ORIGIN>", "'https://*.example'"],
+        ),
+        (
+            &["--origin", "https://a.example,b.example"],
+            &["--origin <ORIGIN>", "'b.example'"],
+        ),
+        (
+            &["--trust-proxy", "10.0.0.0/33"],
+            &["--trust-proxy <CIDR>", "10.0.0.0/8"],
+        ),
         (&["--burst", "0"], &["--burst <N>", "1.."]),
         (&["--log", "loud"], &["--log <LEVEL>", levels]),
         (&["serve", "--rate", "x"], &["--rate <N>", "'x'"]),
@@ -83,6 +101,8 @@ fn a_bad_variable_is_named_with_its_flag() {
         ("PARLOR_RATE", "--rate"),
         ("PARLOR_LISTEN", "--listen"),
         ("PARLOR_MEMORY", "--memory"),
+        ("PARLOR_ORIGIN", "--origin"),
+        ("PARLOR_TRUST_PROXY", "--trust-proxy"),
         ("PARLOR_LOG", "--log"),
     ] {
         let refused = output(parlor(&[]).env(variable, "nonsense"));

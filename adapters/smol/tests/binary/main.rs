@@ -3,6 +3,7 @@
 mod cli;
 mod crash;
 mod data;
+mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
 

@@ -1,0 +1,88 @@
+//! The door for WebSockets: a page of another origin stays outside, and so does whoever finds no
+//! place. Whom it turns away it logs, at most one line a second for each reason.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::HeaderMap;
+use ipnet::IpNet;
+use tracing::warn;
+
+use crate::admission::{Admission, Full, Permit};
+use crate::forwarded;
+use crate::origin::{self, AllowedOrigin};
+use crate::seldom::Seldom;
+
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    admission: Arc<Admission>,
+    origins: Vec<AllowedOrigin>,
+    proxies: Vec<IpNet>,
+    foreign: Seldom,
+    full: Seldom,
+    crowded: Seldom,
+}
+
+/// Why somebody stays outside.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Origin(origin::Refusal),
+    Full(Full),
+}
+
+impl Entrance {
+    pub(crate) fn new(
+        admission: Arc<Admission>,
+        origins: Vec<AllowedOrigin>,
+        proxies: Vec<IpNet>,
+    ) -> Self {
+        Self {
+            admission,
+            origins,
+            proxies,
+            foreign: Seldom::default(),
+            full: Seldom::default(),
+            crowded: Seldom::default(),
+        }
+    }
+
+    /// The address whose handshakes are counted; none for a proxy, through which everybody comes.
+    pub(crate) fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        (!forwarded::is_trusted(peer, &self.proxies)).then_some(peer)
+    }
+
+    /// Lets in who asks with these headers, if they may come and there is a place.
+    pub(crate) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Permit, Refusal> {
+        let address = forwarded::client(peer, headers, &self.proxies);
+        let entered = origin::check(headers, &self.origins)
+            .map_err(Refusal::Origin)
+            .and_then(|()| self.admission.admit(Some(address)).map_err(Refusal::Full));
+        entered.inspect_err(|refusal| self.log(address, refusal))
+    }
+
+    fn log(&self, address: IpAddr, refusal: &Refusal) {
+        let line = match refusal {
+            Refusal::Origin(_) => &self.foreign,
+            Refusal::Full(Full::Server) => &self.full,
+            Refusal::Full(Full::Address) => &self.crowded,
+        };
+        let Some(unlogged) = line.line(Instant::now()) else {
+            return;
+        };
+        match refusal {
+            Refusal::Origin(origin::Refusal::Foreign(origin)) => {
+                warn!(%address, unlogged, "refused: a page of another origin than the Host; allow it with --origin {origin}, or let your proxy pass the Host on");
+            }
+            Refusal::Origin(refusal) => {
+                warn!(%address, unlogged, ?refusal, "refused: not one readable origin and host, see --origin");
+            }
+            Refusal::Full(Full::Server) => {
+                warn!(%address, unlogged, "refused: the server is full, see --max-connections");
+            }
+            Refusal::Full(Full::Address) => {
+                warn!(%address, unlogged, "refused: this address alone has as many connections as --max-connections-per-address allows; if it is a proxy's, see --trust-proxy");
+            }
+        }
+    }
+}
