@@ -213,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn whatever_a_client_makes_up_what_its_proxy_adds_counts() {
+        let parts = ["\"", "\\", ",", ";", "for=203.0.113.9", "x=", "\u{fc}"];
+        let mut made_up = vec![String::new()];
+        for _ in 0..5 {
+            let longer = |text: &String| parts.map(|part| format!("{text}{part}"));
+            made_up = made_up.iter().flat_map(longer).collect();
+            for text in &made_up {
+                let line = format!("{text}, for=192.0.2.1;proto=https");
+                assert_eq!(f(&line), ip("192.0.2.1"), "{line}");
+                // A proxy that tells the Host, which is the client's, has to quote it.
+                let host = text.replace('\\', "\\\\").replace('"', "\\\"");
+                let line = format!("for=192.0.2.1;host=\"{host}\"");
+                assert_eq!(f(&line), ip("192.0.2.1"), "{line}");
+            }
+        }
+    }
+
+    #[test]
     fn a_proxy_that_says_nothing_usable_counts_itself() {
         for value in [
             "",
