@@ -127,8 +127,8 @@ struct Serve {
     #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().connections_per_address)]
     max_connections_per_address: u32,
 
-    /// Whose pages may connect besides the server's own: an origin such as https://chat.example,
-    /// null for pages without one, or * for all. May be repeated.
+    /// Whose pages may connect besides the server's own: an origin (a URL without a path), null
+    /// for pages without one, or * for all. May be repeated.
     #[arg(
         long = "origin",
         value_name = "ORIGIN",
