@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -26,7 +26,17 @@ impl TestServer {
     #[must_use]
     pub fn start(limits: Limits) -> Self {
         let of_sessions = limits.clone();
-        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, now))
+        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+    }
+
+    /// A chat server that lets nobody in without a token.
+    #[must_use]
+    pub fn start_with_verifier(mut limits: Limits, verifier: Verifier) -> Self {
+        limits.token_required = true;
+        let of_sessions = limits.clone();
+        let verifier = Some(Arc::new(verifier));
+        let protocol = move |now| Chat::new(&of_sessions, verifier.clone(), now);
+        Self::start_protocol(limits, protocol)
     }
 
     /// A chat server with this store on a thread of its own, which leaves reports of panics in
@@ -38,7 +48,7 @@ impl TestServer {
         crash_dir: PathBuf,
     ) -> Self {
         let of_sessions = limits.clone();
-        let protocol = move |now| Chat::new(&of_sessions, now);
+        let protocol = move |now| Chat::new(&of_sessions, None, now);
         Self::start_server(
             limits,
             crash_dir,
@@ -70,6 +80,7 @@ impl TestServer {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits,
+            verifier: None,
             storage: Storage::Memory,
             crash_dir,
         };

@@ -18,6 +18,7 @@ mod socket;
 #[path = "socket_portable.rs"]
 mod socket;
 mod storage;
+mod token;
 mod websocket;
 
 pub use chat::Chat;
@@ -25,6 +26,7 @@ pub use connection::{ConnectionClock, Flow, Protocol};
 pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
 pub use storage::{Storage, epochs};
+pub use token::{BadToken, KeyError, Verified, Verifier, sign};
 
 /// The examples of the README, which therefore work.
 #[cfg(doctest)]

@@ -5,6 +5,7 @@ mod crash;
 mod data;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod tokens;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
