@@ -112,7 +112,8 @@ close_reasons! {
     Slow = 4000, "too slow: read faster, then reconnect with since", "The connection's outbox overflowed.";
     NoPong = 4001, "no pong in time", "No sign of life after a ping.";
     Flooding = 4002, "flooding", "Too many refused frames in a row.";
-    Unauthorized = 4500, "unauthorized", "A token is missing, bad or expired.";
+    Unauthorized = 4500, "unauthorized", "A token is missing or bad.";
+    TokenExpired = 4500, "token expired", "The token that the connection came with is over.";
     UnsupportedProtocol = 4501, "unsupported protocol version", "The client speaks another version.";
     Internal = 4502, "internal error on this connection", "Something broke that concerns this connection only.";
     NoHello = 4503, "no hello in time", "A token is required and none came.";
@@ -152,6 +153,7 @@ impl CloseReason {
             | Self::TooBig
             | Self::Restart
             | Self::Unauthorized
+            | Self::TokenExpired
             | Self::UnsupportedProtocol
             | Self::Internal
             | Self::NoHello => Cause::Disconnected,

@@ -135,7 +135,7 @@ impl Session {
             return Due::Close(CloseReason::NoHello);
         }
         if passed(self.expires_at) {
-            return Due::Close(CloseReason::Unauthorized);
+            return Due::Close(CloseReason::TokenExpired);
         }
         if self.ping_at <= now {
             self.ping_at = now.plus_ms(self.ping_interval_ms);
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(session.due(at(5_000)), Due::Nothing);
         assert_eq!(
             session.due(at(8_000)),
-            Due::Close(CloseReason::Unauthorized)
+            Due::Close(CloseReason::TokenExpired)
         );
     }
 

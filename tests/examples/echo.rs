@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = Config {
         listen,
         limits,
+        verifier: None,
         storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
         origins: vec![AllowedOrigin::ANY],

@@ -13,6 +13,7 @@ mod http;
 mod page;
 mod shutdown;
 mod supervision;
+mod tokens;
 
 fn server() -> TestServer {
     TestServer::start(unlimited())

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -26,7 +26,17 @@ impl TestServer {
     #[must_use]
     pub fn start(limits: Limits) -> Self {
         let of_sessions = limits.clone();
-        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, now))
+        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+    }
+
+    /// A chat server that lets nobody in without a token.
+    #[must_use]
+    pub fn start_with_verifier(mut limits: Limits, verifier: Verifier) -> Self {
+        limits.token_required = true;
+        let of_sessions = limits.clone();
+        let verifier = Some(Arc::new(verifier));
+        let protocol = move |now| Chat::new(&of_sessions, verifier.clone(), now);
+        Self::start_protocol(limits, protocol)
     }
 
     /// A chat server with these limits and whatever else `configure` changes.
@@ -35,7 +45,7 @@ impl TestServer {
         let of_sessions = limits.clone();
         let mut config = config(limits, std::env::temp_dir());
         configure(&mut config);
-        let protocol = move |now| Chat::new(&of_sessions, now);
+        let protocol = move |now| Chat::new(&of_sessions, None, now);
         Self::start_server(config, |server| server, protocol)
     }
 
@@ -48,7 +58,7 @@ impl TestServer {
         crash_dir: PathBuf,
     ) -> Self {
         let of_sessions = limits.clone();
-        let protocol = move |now| Chat::new(&of_sessions, now);
+        let protocol = move |now| Chat::new(&of_sessions, None, now);
         Self::start_server(
             config(limits, crash_dir),
             |server| server.with_store(store),
@@ -142,6 +152,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         limits,
+        verifier: None,
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),

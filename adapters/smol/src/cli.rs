@@ -1,13 +1,18 @@
 //! The command line: flags, their environment variables and their defaults.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use parlor_core::Limits;
-use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage};
+use parlor_core::types::RoomPattern;
+use parlor_core::{Identity, Limits, Username};
+use parlor_smol::{AllowedOrigin, Config, IpNet, KeyError, Retention, Storage, Verifier};
 use tracing_subscriber::filter::LevelFilter;
 
 /// A real-time chat server: rooms, presence, broadcast and history over WebSocket.
@@ -37,6 +42,8 @@ enum Command {
     /// Rooms go on where they were, in a new epoch: what was said after the backup is not there,
     /// and its numbers are given again.
     Restore(Restore),
+    /// Print a token for trying out a server that has --token-secret-file.
+    Token(Token),
 }
 
 /// What is to be done.
@@ -48,6 +55,8 @@ pub(crate) enum Task<'a> {
     Backup(&'a Backup),
     /// Make the database of a copy.
     Restore(&'a Restore),
+    /// Make a token.
+    Token(&'a Token),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -84,6 +93,63 @@ pub(crate) struct Restore {
     pub(crate) replace: bool,
 }
 
+#[derive(Args, Debug)]
+pub(crate) struct Token {
+    /// Who it is for: the name that the others see.
+    #[arg(long, value_name = "NAME", value_parser = username)]
+    sub: Username,
+
+    /// How long it is good for: 30s, 15m, 1h or 7d.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) ttl: Duration,
+
+    /// The rooms it is good for, with commas between; team-* are all that begin so. Without it: all.
+    #[arg(long, value_name = "ROOMS", value_delimiter = ',')]
+    rooms: Option<Vec<String>>,
+
+    /// File with the server's secret.
+    #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_SECRET_FILE")]
+    pub(crate) token_secret_file: PathBuf,
+}
+
+impl Token {
+    pub(crate) fn identity(&self) -> Identity {
+        let pattern = |room: &String| RoomPattern(room.as_str().into());
+        let rooms = self.rooms.as_ref();
+        Identity {
+            subject: self.sub.clone(),
+            rooms: rooms.map(|rooms| rooms.iter().map(pattern).collect()),
+        }
+    }
+}
+
+/// A file with a key that is of no use.
+#[derive(Debug)]
+pub(crate) enum KeyFileError {
+    Unreadable(PathBuf, io::Error),
+    Unusable(PathBuf, KeyError),
+}
+
+impl fmt::Display for KeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(file, error) => write!(f, "cannot read {}: {error}", file.display()),
+            Self::Unusable(file, error) => write!(f, "{}: {error}", file.display()),
+        }
+    }
+}
+
+impl std::error::Error for KeyFileError {}
+
+/// What `make` makes of the key in a file.
+pub(crate) fn with_key<T>(
+    file: &Path,
+    make: impl FnOnce(&[u8]) -> Result<T, KeyError>,
+) -> Result<T, KeyFileError> {
+    let key = fs::read(file).map_err(|error| KeyFileError::Unreadable(file.into(), error))?;
+    make(&key).map_err(|error| KeyFileError::Unusable(file.into(), error))
+}
+
 #[derive(Args, Clone, Debug)]
 struct Serve {
     /// Address to listen on; port 0 picks a free one. PORT in the environment replaces the port.
@@ -100,6 +166,21 @@ struct Serve {
     /// Keep everything in memory instead: it is gone when the server stops.
     #[arg(long, env = "PARLOR_MEMORY", value_parser = BoolishValueParser::new())]
     memory: bool,
+
+    /// File with the secret, 32 bytes or more, that tokens are signed with (HS256); nobody gets in
+    /// without one.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TOKEN_SECRET_FILE",
+        conflicts_with = "token_public_key"
+    )]
+    token_secret_file: Option<PathBuf>,
+
+    /// File with the public key, PEM or JWKS, of whoever signs tokens (RS256, ES256, EdDSA); nobody
+    /// gets in without one.
+    #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_PUBLIC_KEY")]
+    token_public_key: Option<PathBuf>,
 
     /// Messages to keep of each room, at least the 300 that are in memory. 0: all.
     #[arg(
@@ -185,13 +266,16 @@ impl Cli {
             Some(Command::Serve(_)) | None => Task::Serve,
             Some(Command::Backup(backup)) => Task::Backup(backup),
             Some(Command::Restore(restore)) => Task::Restore(restore),
+            Some(Command::Token(token)) => Task::Token(token),
         }
     }
 
     fn serve(&self) -> &Serve {
         match &self.command {
             Some(Command::Serve(serve)) => serve,
-            Some(Command::Backup(_) | Command::Restore(_)) | None => &self.serve,
+            Some(Command::Backup(_) | Command::Restore(_) | Command::Token(_)) | None => {
+                &self.serve
+            }
         }
     }
 
@@ -206,7 +290,7 @@ impl Cli {
         }
     }
 
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Result<Config, KeyFileError> {
         let serve = self.serve();
         let mut listen = serve.listen;
         if let Some(port) = serve.port {
@@ -233,15 +317,48 @@ impl Cli {
             };
             (Storage::Directory { dir, retention }, crash_dir)
         };
-        Config {
+        Ok(Config {
             listen,
             limits,
+            verifier: serve.verifier()?.map(Arc::new),
             storage,
             crash_dir,
             origins: serve.origins.clone(),
             trusted_proxies: serve.trusted_proxies.clone(),
+        })
+    }
+}
+
+impl Serve {
+    fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
+        let secret = self.token_secret_file.as_deref();
+        let public = self.token_public_key.as_deref();
+        match (secret, public) {
+            (Some(file), _) => with_key(file, Verifier::from_secret).map(Some),
+            (None, Some(file)) => with_key(file, Verifier::from_public_key).map(Some),
+            (None, None) => Ok(None),
         }
     }
+}
+
+fn username(text: &str) -> Result<Username, String> {
+    Username::new(text).map_err(|error| error.to_string())
+}
+
+/// A number and its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => 0,
+    };
+    let number = number.parse::<u32>().unwrap_or(0);
+    let ttl = Duration::from_secs(u64::from(number) * seconds);
+    let usage = "give a number and its unit, such as 30s, 15m, 1h or 7d";
+    (!ttl.is_zero()).then_some(ttl).ok_or_else(|| usage.into())
 }
 
 /// An address with its port, by number or by name.

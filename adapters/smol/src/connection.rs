@@ -118,7 +118,8 @@ async fn talk(
     clock: ConnectionClock,
     protocol: &mut impl Protocol,
 ) -> Option<CloseReason> {
-    let mut timer = Timer::at(clock.at(protocol.deadline()));
+    let mut deadline = protocol.deadline();
+    let mut timer = Timer::at(clock.at(deadline));
     let mut finished = pin!(connection.finished());
     let mut in_a_row = 0;
     loop {
@@ -151,7 +152,8 @@ async fn talk(
                     Due::Ping => connection.control(ping()).await.ok()?,
                     Due::Close(reason) => return Some(reason),
                 }
-                timer.set_at(clock.at(protocol.deadline()));
+                deadline = protocol.deadline();
+                timer.set_at(clock.at(deadline));
                 continue;
             }
             Woken::Finished => return None,
@@ -170,6 +172,11 @@ async fn talk(
         };
         if let ControlFlow::Break(reason) = flow {
             return reason;
+        }
+        // A later one is seen when the timer fires; a token that expires soon is not to wait.
+        if protocol.deadline() < deadline {
+            deadline = protocol.deadline();
+            timer.set_at(clock.at(deadline));
         }
     }
 }

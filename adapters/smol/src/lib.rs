@@ -22,6 +22,7 @@ mod socket;
 #[path = "socket_portable.rs"]
 mod socket;
 mod storage;
+mod token;
 mod websocket;
 
 pub use chat::Chat;
@@ -31,6 +32,7 @@ pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
 pub use storage::{Storage, epochs};
+pub use token::{BadToken, KeyError, Verified, Verifier, sign};
 
 /// The examples of the README, which therefore work.
 #[cfg(doctest)]

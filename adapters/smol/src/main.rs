@@ -12,12 +12,13 @@ use async_signal::{Signal, Signals};
 use clap::Parser;
 use clap::error::ErrorKind;
 use futures_lite::StreamExt;
-use parlor_smol::{Server, ServerError};
+use parlor_hub::Clock;
+use parlor_smol::Server;
 use parlor_sqlite::DatabaseError;
 use smol::Executor;
 use tracing::warn;
 
-use crate::cli::{Backup, Cli, Restore, Task};
+use crate::cli::{Backup, Cli, Restore, Task, Token};
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -48,9 +49,10 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.task() {
-        Task::Serve => serve(&cli).map_err(Into::into),
+        Task::Serve => serve(&cli),
         Task::Backup(task) => back_up(task),
         Task::Restore(task) => restore(task),
+        Task::Token(task) => token(task),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,8 +92,19 @@ fn restore(task: &Restore) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[allow(clippy::print_stdout, reason = "the token")]
+fn token(task: &Token) -> Result<(), Box<dyn Error>> {
+    let ttl = u64::try_from(task.ttl.as_millis()).unwrap_or(u64::MAX);
+    let expires_at = Clock::system()().plus_ms(ttl);
+    let identity = task.identity();
+    let sign = |secret: &[u8]| parlor_smol::sign(secret, &identity, expires_at);
+    println!("{}", cli::with_key(&task.token_secret_file, sign)?);
+    Ok(())
+}
+
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]
-fn serve(cli: &Cli) -> Result<(), ServerError> {
+fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    let config = cli.config()?;
     tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
@@ -104,14 +117,15 @@ fn serve(cli: &Cli) -> Result<(), ServerError> {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.clone().run(async {
         let stop = stop_signal();
-        let server = Server::bind(cli.config()).await?;
+        let server = Server::bind(config).await?;
         println!("parlor listening on http://{}", server.address());
         // A task like any other: the future given to block_on costs a look at the reactor each
         // time it is woken.
         executor
             .clone()
             .spawn(server.run(executor.clone(), stop))
-            .await
+            .await?;
+        Ok(())
     }))
 }
 

@@ -27,6 +27,7 @@ use crate::http;
 use crate::origin::AllowedOrigin;
 use crate::socket::Sockets;
 use crate::storage::{OpenStore, Storage};
+use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
 /// Beyond it new ones are dropped.
@@ -51,6 +52,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What it allows.
     pub limits: Limits,
+    /// Who verifies tokens; with it nobody gets in without one.
+    pub verifier: Option<Arc<Verifier>>,
     /// Where it keeps what is said.
     pub storage: Storage,
     /// Where the report of a panic is written.
@@ -123,6 +126,7 @@ impl Server {
     /// When it cannot do either.
     pub async fn bind(mut config: Config) -> Result<Self, ServerError> {
         config.limits = config.limits.clamped();
+        config.limits.token_required |= config.verifier.is_some();
         let failed = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -159,8 +163,9 @@ impl Server {
         stop: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let limits = self.config.limits.clone();
-        self.run_protocol(executor, stop, move |now| Chat::new(&limits, now))
-            .await
+        let verifier = self.config.verifier.clone();
+        let protocol = move |now| Chat::new(&limits, verifier.clone(), now);
+        self.run_protocol(executor, stop, protocol).await
     }
 
     /// The same with another protocol on its connections, for tests of everything below it.

@@ -288,8 +288,9 @@ impl Protocol for Fragile {
 #[test]
 fn a_panic_ends_its_own_connection_with_4502_and_no_other() {
     let limits = unlimited();
-    let server =
-        TestServer::start_protocol(limits.clone(), move |now| Fragile(Chat::new(&limits, now)));
+    let server = TestServer::start_protocol(limits.clone(), move |now| {
+        Fragile(Chat::new(&limits, None, now))
+    });
     let [mut alice, mut unlucky] = [(); 2].map(|()| Client::connect(server.address()));
     alice.join("lobby", "Alice");
     unlucky.join("lobby", "Unlucky");

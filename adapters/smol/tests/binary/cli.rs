@@ -12,6 +12,8 @@ const FLAGS: [(&str, &str); 14] = [
     ("--listen", "PARLOR_LISTEN"),
     ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
+    ("--token-secret-file", "PARLOR_TOKEN_SECRET_FILE"),
+    ("--token-public-key", "PARLOR_TOKEN_PUBLIC_KEY"),
     ("--retain-messages", "PARLOR_RETAIN_MESSAGES"),
     ("--retain-days", "PARLOR_RETAIN_DAYS"),
     ("--max-connections", "PARLOR_MAX_CONNECTIONS"),

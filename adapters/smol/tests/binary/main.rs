@@ -6,6 +6,7 @@ mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod tokens;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
