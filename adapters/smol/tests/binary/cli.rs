@@ -8,7 +8,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 16] = [
     ("--listen", "PARLOR_LISTEN"),
     ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
