@@ -18,7 +18,7 @@ use parlor_sqlite::DatabaseError;
 use smol::Executor;
 use tracing::warn;
 
-use crate::cli::{Backup, Cli, Restore, Task, Token};
+use crate::cli::{Backup, Cli, Restore, Serve, Task, Token};
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.task() {
-        Task::Serve => serve(&cli),
+        Task::Serve(options) => serve(options),
         Task::Backup(task) => back_up(task),
         Task::Restore(task) => restore(task),
         Task::Token(task) => token(task),
@@ -103,12 +103,12 @@ fn token(task: &Token) -> Result<(), Box<dyn Error>> {
 }
 
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]
-fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let config = cli.config()?;
+fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
+    let config = options.config()?;
     tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_max_level(cli.log_level())
+        .with_max_level(options.log_level())
         .init();
     // One connection is one file descriptor, and the usual soft limit is 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {

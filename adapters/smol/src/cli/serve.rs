@@ -1,0 +1,204 @@
+//! The options of the server.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use parlor_core::Limits;
+use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Verifier};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::key_file::{KeyFileError, with_key};
+use super::tasks::Data;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Serve {
+    /// Address to listen on; port 0 picks a free one. PORT in the environment replaces the port.
+    #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+
+    /// Port that replaces the one of --listen, as hosting platforms set it.
+    #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
+    port: Option<u16>,
+
+    #[command(flatten)]
+    data: Data,
+
+    /// Keep everything in memory instead: it is gone when the server stops.
+    #[arg(long, env = "PARLOR_MEMORY", value_parser = BoolishValueParser::new())]
+    memory: bool,
+
+    /// File with the secret, 32 bytes or more, that tokens are signed with (HS256); nobody gets in
+    /// without one.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TOKEN_SECRET_FILE",
+        conflicts_with = "token_public_key"
+    )]
+    token_secret_file: Option<PathBuf>,
+
+    /// File with the public key, PEM or JWKS, of whoever signs tokens (RS256, ES256, EdDSA); nobody
+    /// gets in without one.
+    #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_PUBLIC_KEY")]
+    token_public_key: Option<PathBuf>,
+
+    /// Messages to keep of each room, at least the 300 that are in memory. 0: all.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PARLOR_RETAIN_MESSAGES",
+        default_value_t = 0
+    )]
+    retain_messages: u32,
+
+    /// Days to keep messages for. 0: for ever.
+    #[arg(
+        long,
+        value_name = "D",
+        env = "PARLOR_RETAIN_DAYS",
+        default_value_t = 0
+    )]
+    retain_days: u32,
+
+    /// WebSocket connections at once; the next gets 503. 0: no limit.
+    #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS", default_value_t = Limits::default().connections)]
+    max_connections: u32,
+
+    /// WebSocket connections from one address, or one /64 of IPv6; the next gets 429. 0: no limit.
+    #[arg(long, value_name = "N", env = "PARLOR_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().connections_per_address)]
+    max_connections_per_address: u32,
+
+    /// Whose pages may connect besides the server's own: an origin (a URL without a path), null
+    /// for pages without one, or * for all. May be repeated.
+    #[arg(
+        long = "origin",
+        value_name = "ORIGIN",
+        env = "PARLOR_ORIGIN",
+        value_delimiter = ','
+    )]
+    origins: Vec<AllowedOrigin>,
+
+    /// Proxies whose Forwarded or X-Forwarded-For tells the address of a client, such as
+    /// 10.0.0.0/8. May be repeated.
+    #[arg(long = "trust-proxy", value_name = "CIDR", env = "PARLOR_TRUST_PROXY", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
+
+    /// Connections in one room; the next join gets ROOM_FULL.
+    #[arg(long, value_name = "N", env = "PARLOR_MEMBERS_PER_ROOM", default_value_t = Limits::default().members_per_room, value_parser = clap::value_parser!(u32).range(1..))]
+    members_per_room: u32,
+
+    /// Messages per second and connection; the next gets RATE_LIMITED. 0: no flood control.
+    #[arg(long, value_name = "N", env = "PARLOR_RATE", default_value_t = Limits::default().messages_per_second)]
+    rate: u32,
+
+    /// Messages at once after a silence.
+    #[arg(long, value_name = "N", env = "PARLOR_BURST", default_value_t = Limits::default().burst, value_parser = clap::value_parser!(u32).range(1..))]
+    burst: u32,
+
+    /// Bytes that may wait for all slow connections together; beyond it the slowest is cut.
+    #[arg(long, value_name = "BYTES", env = "PARLOR_MAX_OUTBOX_TOTAL", default_value_t = Limits::default().outbox_total_bytes)]
+    max_outbox_total: u64,
+
+    /// What to log, on standard error.
+    #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_enum, default_value_t = Level::Info)]
+    log: Level,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Level {
+    /// Nothing.
+    Off,
+    /// What stops something.
+    Error,
+    /// And what to look at tomorrow.
+    Warn,
+    /// And connections and the server's own life.
+    Info,
+    /// And decisions.
+    Debug,
+    /// And every frame, without its text.
+    Trace,
+}
+
+impl Serve {
+    pub(crate) fn log_level(&self) -> LevelFilter {
+        match self.log {
+            Level::Off => LevelFilter::OFF,
+            Level::Error => LevelFilter::ERROR,
+            Level::Warn => LevelFilter::WARN,
+            Level::Info => LevelFilter::INFO,
+            Level::Debug => LevelFilter::DEBUG,
+            Level::Trace => LevelFilter::TRACE,
+        }
+    }
+
+    pub(crate) fn config(&self) -> Result<Config, KeyFileError> {
+        let mut listen = self.listen;
+        if let Some(port) = self.port {
+            listen.set_port(port);
+        }
+        let limits = Limits {
+            connections: self.max_connections,
+            connections_per_address: self.max_connections_per_address,
+            members_per_room: self.members_per_room,
+            messages_per_second: self.rate,
+            burst: self.burst,
+            outbox_total_bytes: self.max_outbox_total,
+            history_age_ms: u64::from(self.retain_days) * DAY_MS,
+            ..Limits::default()
+        };
+        let dir = self.data.dir.clone();
+        let (storage, crash_dir) = if self.memory {
+            (Storage::Memory, std::env::temp_dir())
+        } else {
+            let crash_dir = dir.clone();
+            let retention = Retention {
+                messages: NonZeroU32::new(self.retain_messages),
+                days: NonZeroU32::new(self.retain_days),
+            };
+            (Storage::Directory { dir, retention }, crash_dir)
+        };
+        Ok(Config {
+            listen,
+            limits,
+            verifier: self.verifier()?.map(Arc::new),
+            storage,
+            crash_dir,
+            origins: self.origins.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+        })
+    }
+
+    fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
+        let secret = self.token_secret_file.as_deref();
+        let public = self.token_public_key.as_deref();
+        match (secret, public) {
+            (Some(file), _) => with_key(file, Verifier::from_secret).map(Some),
+            (None, Some(file)) => with_key(file, Verifier::from_public_key).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// An address with its port, by number or by name.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let usage = "give an address and a port, such as 127.0.0.1:8080 or [::]:8080";
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; {usage}"))?;
+    found.next().ok_or_else(|| usage.into())
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = || text.parse().map(|address: IpAddr| address.into());
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "give a network or an address, such as 10.0.0.0/8, 192.0.2.1 or 2001:db8::/32")
+}
