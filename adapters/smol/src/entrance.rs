@@ -54,7 +54,7 @@ impl Entrance {
 
     /// Lets in who asks with these headers, if they may come and there is a place.
     pub(crate) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Permit, Refusal> {
-        let address = forwarded::client(peer, headers, &self.proxies);
+        let address = forwarded::client_address(peer, headers, &self.proxies);
         let entered = origin::check(headers, &self.origins)
             .map_err(Refusal::Origin)
             .and_then(|()| self.admission.admit(Some(address)).map_err(Refusal::Full));

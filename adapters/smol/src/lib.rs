@@ -27,6 +27,7 @@ mod websocket;
 
 pub use chat::Chat;
 pub use connection::{ConnectionClock, Flow, Protocol};
+pub use forwarded::client_address;
 pub use ipnet::IpNet;
 pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
