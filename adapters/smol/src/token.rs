@@ -94,8 +94,13 @@ struct Claims {
     )]
     rooms: Option<Vec<String>>,
     /// Whoever has it is meant for another service; the library looks only at good ones.
-    #[serde(default, deserialize_with = "refused", skip_serializing)]
-    aud: (),
+    #[serde(
+        rename = "aud",
+        default,
+        deserialize_with = "refused",
+        skip_serializing
+    )]
+    _aud: (),
 }
 
 impl Verifier {
@@ -225,7 +230,7 @@ pub fn sign(secret: &[u8], identity: &Identity, expires_at: Timestamp) -> Result
         exp: Some(expires_at),
         nbf: None,
         rooms: rooms.map(|rooms| rooms.iter().map(|room| room.0.to_string()).collect()),
-        aud: (),
+        _aud: (),
     };
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
     Ok(token.expect("texts and numbers are JSON, and any bytes are a key of HS256"))

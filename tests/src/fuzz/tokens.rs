@@ -10,6 +10,7 @@ use super::object::{Fields, Object, fields};
 
 const SECRET: &[u8] = b"a secret that the fuzzer may know";
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
+const NOW_S: f64 = 1_700_000_000.0;
 const LEEWAY_S: f64 = 5.0;
 /// Beyond it a number of seconds is no time.
 const SECONDS: f64 = 18_446_744_073_709_551_616.0;
@@ -43,10 +44,10 @@ pub fn token(text: &str) {
     let is_short = token.len() <= 8192;
     if header == PLAIN && is_short {
         match fields(claims) {
-            Some(Fields::Readable(object)) => {
+            Some(Fields::Readable(object)) if !is_close(&object) => {
                 assert_eq!(believed.is_ok(), is_good(&object), "{believed:?} {claims}");
             }
-            Some(Fields::Unreadable) => {}
+            Some(Fields::Readable(_) | Fields::Unreadable) => {}
             None => assert!(believed.is_err(), "{claims}"),
         }
     }
@@ -69,15 +70,18 @@ fn signed(header: &str, claims: &str) -> String {
     format!("{message}.{}", signature.expect("any bytes can be signed"))
 }
 
+/// Whether a date is within a ms or so of where it begins or ceases to count, which this code, in
+/// floating point, cannot tell apart.
+fn is_close(claims: &Object) -> bool {
+    let dates = claims.all("exp").chain(claims.all("nbf"));
+    let mut apart = dates.filter_map(seconds).map(|date| (date - NOW_S).abs());
+    apart.any(|apart| (apart - LEEWAY_S).abs() < 0.002)
+}
+
 fn is_good(claims: &Object) -> bool {
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "it is far below 2^53, where they begin to differ"
-    )]
-    let now = NOW.0 as f64 / 1000.0;
     let is_name = |sub: &Value| sub.as_str().is_some_and(|sub| Username::new(sub).is_ok());
-    let is_after = |exp: &Value| seconds(exp).is_some_and(|exp| exp + LEEWAY_S > now);
-    let is_before = |nbf: &Value| seconds(nbf).is_some_and(|nbf| nbf <= now + LEEWAY_S);
+    let is_after = |exp: &Value| seconds(exp).is_some_and(|exp| exp + LEEWAY_S > NOW_S);
+    let is_before = |nbf: &Value| seconds(nbf).is_some_and(|nbf| nbf <= NOW_S + LEEWAY_S);
     let is_list = |rooms: &Value| {
         let rooms = rooms.as_array();
         rooms.is_some_and(|rooms| rooms.iter().all(Value::is_string))
