@@ -153,6 +153,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         limits,
         verifier: None,
+        tls: None,
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),
