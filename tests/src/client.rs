@@ -340,6 +340,34 @@ impl Client {
         assert!(!self.fill(), "nothing more is awaited: {:?}", self.read);
     }
 
+    /// Everything that still comes, and whether the end is one: over TLS it has to be said.
+    ///
+    /// # Panics
+    /// When there is no end.
+    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+        let unsaid = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+        let ended = loop {
+            match self.try_fill() {
+                Ok(true) => {}
+                Ok(false) => break true,
+                Err(error) if unsaid.contains(&error.kind()) => break false,
+                Err(error) => panic!("it does not end: {error}"),
+            }
+        };
+        (std::mem::take(&mut self.read), ended)
+    }
+
+    /// What TLS knows of the connection.
+    ///
+    /// # Panics
+    /// When it does not speak TLS.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        match &mut self.stream {
+            Stream::Tcp(_) => panic!("it speaks no TLS"),
+            Stream::Tls(stream) => &mut stream.conn,
+        }
+    }
+
     /// Ends the sending half.
     ///
     /// # Panics
@@ -353,16 +381,13 @@ impl Client {
     }
 
     /// The same without a word of TLS.
-    ///
-    /// # Panics
-    /// When the connection is broken.
     pub fn truncate(&mut self) {
         let stream = match &self.stream {
             Stream::Tcp(stream) => stream,
             Stream::Tls(stream) => &stream.sock,
         };
-        let finished = stream.shutdown(Shutdown::Write);
-        finished.expect("the connection stands");
+        // Fails when the server has reset the connection, which is as good.
+        let _ = stream.shutdown(Shutdown::Write);
     }
 
     /// Closes as a client should.
@@ -416,6 +441,14 @@ impl Client {
     /// Reads some more; false at the end of the connection, also if it was reset. Over TLS an end
     /// without a word is a failure.
     fn fill(&mut self) -> bool {
+        match self.try_fill() {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing comes: {error}"),
+        }
+    }
+
+    fn try_fill(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 4096];
         loop {
             let read = match &mut self.stream {
@@ -425,12 +458,11 @@ impl Client {
             match read {
                 Ok(count) => {
                     self.read.extend_from_slice(&bytes[..count]);
-                    return count > 0;
+                    return Ok(count > 0);
                 }
                 // A read with a time-out is not begun again by the system (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
-                Err(error) => panic!("nothing comes: {error}"),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -121,7 +121,7 @@ fn what_is_no_http_ends_the_connection() {
 }
 
 /// Tries until it is let in: when a place is given back cannot be seen from outside.
-fn connect_when_there_is_a_place(server: &TestServer) -> Client {
+pub(super) fn connect_when_there_is_a_place(server: &TestServer) -> Client {
     for _ in 0..1_000_000 {
         let mut client = Client::dial(server.door());
         client.write(handshake("/ws").as_bytes());
