@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         listen,
         limits,
         verifier: None,
+        tls: None,
         storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
         origins: vec![AllowedOrigin::ANY],

@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 mod order;
 mod panics;
+mod pipe;
 mod random;
 mod returning;
 mod slow;

@@ -15,8 +15,8 @@ use parlor_core::{
     Timestamp,
 };
 use parlor_hub::{
-    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore, Store,
-    StoreError, StoreWorker,
+    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore,
+    Outlet, Store, StoreError, StoreWorker,
 };
 
 use crate::virtual_socket::{Received, VirtualSocket};
@@ -224,13 +224,18 @@ impl DrivenHub {
     }
 
     /// A new connection that the hub has not looked at yet.
+    pub fn open(&mut self) -> Client {
+        let (socket, outlet) = VirtualSocket::pair();
+        self.open_with(socket, outlet)
+    }
+
+    /// The same through an outlet of one's own, whose bytes somehow come to `socket`.
     ///
     /// # Panics
     /// When the hub is gone, or has no room for it.
-    pub fn open(&mut self) -> Client {
+    pub fn open_with(&mut self, socket: VirtualSocket, outlet: impl Outlet + 'static) -> Client {
         self.connections += 1;
         let token = ResumeToken::from_random(self.connections.into());
-        let (socket, outlet) = VirtualSocket::pair();
         let handle = self.handle.clone();
         let mut connect = Task::new(async move { handle.connect(token, outlet).await });
         connect.run();

@@ -2,6 +2,7 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod certificate;
 pub mod client;
 pub mod driven_hub;
 pub mod fuzz;

@@ -8,14 +8,17 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Verifier};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Tls, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
+
+use crate::certificate::Certificate;
+use crate::client::Door;
 
 /// A server that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct TestServer {
-    address: SocketAddr,
+    door: Door,
     /// Dropping it is the signal to stop.
     running: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -27,6 +30,13 @@ impl TestServer {
     pub fn start(limits: Limits) -> Self {
         let of_sessions = limits.clone();
         Self::start_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+    }
+
+    /// A chat server that speaks TLS, with a certificate that its clients trust.
+    #[must_use]
+    pub fn start_tls(limits: Limits) -> Self {
+        let of_sessions = limits.clone();
+        Self::start_tls_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
     }
 
     /// A chat server that lets nobody in without a token.
@@ -79,6 +89,28 @@ impl TestServer {
         Self::start_server(config, |server| server, protocol)
     }
 
+    /// The same over TLS.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn start_tls_protocol<P: Protocol>(
+        limits: Limits,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+    ) -> Self {
+        let certificate = Certificate::default();
+        let dir = tempfile::tempdir().expect("there is room");
+        let [cert, key] = certificate.write(dir.path());
+        let tls = Tls::load(cert, key).expect("the files are good");
+        let config = Config {
+            tls: Some(Arc::new(tls)),
+            ..config(limits, std::env::temp_dir())
+        };
+        let mut server = Self::start_server(config, |server| server, protocol);
+        server.door.tls = Some(certificate.trust());
+        server
+    }
+
     fn start_server<P: Protocol>(
         config: Config,
         change: impl FnOnce(Server) -> Server + Send + 'static,
@@ -99,8 +131,9 @@ impl TestServer {
                 executor.spawn(serving).await
             }))
         });
+        let address = address.recv().expect("the server listens");
         Self {
-            address: address.recv().expect("the server listens"),
+            door: address.into(),
             running: Some(running),
             thread: Some(thread),
         }
@@ -109,7 +142,13 @@ impl TestServer {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address
+    }
+
+    /// The same for clients, who have to know whether it speaks TLS.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Tells it to stop; it says goodbye to everybody meanwhile.
@@ -153,6 +192,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         limits,
         verifier: None,
+        tls: None,
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),

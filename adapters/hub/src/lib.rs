@@ -15,6 +15,7 @@ mod hub;
 mod inbox;
 mod memory;
 mod outlet;
+mod pipe;
 mod store;
 
 pub use clock::Clock;
@@ -24,4 +25,5 @@ pub use handle::{Connection, Handle, HubGone};
 pub use hub::{Hub, HubConfig, HubError};
 pub use memory::{MemoryStore, Retention};
 pub use outlet::Outlet;
+pub use pipe::{LastWord, PipeOutlet, PipeReader, pipe};
 pub use store::{Append, Store, StoreError, StoreWorker};

@@ -1,11 +1,12 @@
 //! The HTTP in front: who gets the page, the health, or the upgrade to WebSocket.
 
 use std::convert::Infallible;
+use std::future::{poll_fn, ready};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_lite::FutureExt;
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
 use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -17,7 +18,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use parlor_hub::Handle;
 use smol::Timer;
-use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
 use tungstenite::handshake::server::create_response_with_body;
@@ -38,65 +38,65 @@ const TIMEOUTS: u32 = 6;
 const RETRY_AFTER_SECS: &str = "5";
 
 /// A connection that became a WebSocket.
-pub(crate) struct Upgraded {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Upgraded<S> {
+    pub(crate) stream: S,
     /// What the client sent behind its handshake.
     pub(crate) read: Vec<u8>,
     pub(crate) permit: Permit,
 }
 
-/// Answers the requests of one TCP connection until one upgrades it; none if it ended before.
-/// Whoever is silent for `timeout` in the middle or between requests is disconnected, and everybody
-/// after a few times that.
-pub(crate) async fn serve(
-    stream: TcpStream,
+/// Answers the requests of one connection until one upgrades it; none if it ended before. Whoever
+/// is silent for `timeout` in the middle or between requests is disconnected, and everybody after a
+/// few times that.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     address: IpAddr,
     entrance: &Entrance,
     hub: &Handle,
     timeout: Duration,
-) -> Option<Upgraded> {
+) -> Option<Upgraded<S>> {
     // Requests of one connection are served one after the other; this is no real sharing.
     let permit: Mutex<Option<Permit>> = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let response = respond(&request, address, entrance, hub);
-        let response = response.map(|(response, granted)| {
+        ready(response.map(|(response, granted)| {
             *permit.lock().unwrap_or_else(PoisonError::into_inner) = granted;
             response
-        });
-        async move { response }
+        }))
     });
-    let serving = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(SmolTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .half_close(false)
-        .serve_connection(FuturesIo::new(stream), service)
-        .without_shutdown();
+        .serve_connection(FuturesIo::new(stream), service);
     let late = async {
         Timer::after(timeout * TIMEOUTS).await;
+        debug!(%address, "served for long enough");
         None
     };
-    let served = async { Some(serving.await) }.or(late).await;
-    match served {
-        Some(Ok(parts)) => {
-            let mut permit = permit.lock().unwrap_or_else(PoisonError::into_inner);
-            let granted = permit.take();
-            Some(Upgraded {
-                stream: parts.io.into_inner(),
-                read: parts.read_buf.into(),
-                permit: granted?,
-            })
-        }
-        Some(Err(error)) => {
+    let served = async {
+        let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        if let Err(error) = &served {
             debug!(%address, %error, "not served");
-            None
         }
-        None => {
-            debug!(%address, "served for long enough");
-            None
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
+        let granted = permit.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Ok(()), Some(permit)) = (served, granted) {
+            let read = parts.read_buf.into();
+            return Some(Upgraded {
+                stream,
+                read,
+                permit,
+            });
         }
-    }
+        // Over TLS the end has to be said. A peer that is gone needs no word.
+        let _ = stream.close().await;
+        None
+    };
+    served.or(late).await
 }
 
 type Answer = Response<FullBody<Bytes>>;

@@ -5,6 +5,7 @@
 //! [`parlor_core`].
 
 mod admission;
+mod beside;
 mod chat;
 mod connection;
 mod crash;
@@ -22,6 +23,7 @@ mod socket;
 #[path = "socket_portable.rs"]
 mod socket;
 mod storage;
+mod tls;
 mod token;
 mod websocket;
 
@@ -33,6 +35,7 @@ pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
 pub use storage::{Storage, epochs};
+pub use tls::{Tls, TlsError};
 pub use token::{BadToken, KeyError, Verified, Verifier, sign};
 
 /// The examples of the README, which therefore work.

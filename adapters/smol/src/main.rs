@@ -1,6 +1,7 @@
 //! The binary `parlor`.
 
 mod cli;
+mod reload;
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -19,6 +20,7 @@ use smol::Executor;
 use tracing::warn;
 
 use crate::cli::{Backup, Cli, Restore, Serve, Task, Token};
+use crate::reload::Reload;
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -105,10 +107,13 @@ fn token(task: &Token) -> Result<(), Box<dyn Error>> {
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]
 fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     let config = options.config()?;
+    let reload = Reload::new(options, &config);
     tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_max_level(options.log_level())
+        // A line that cannot be written, since the terminal is closed, is to harm nobody.
+        .log_internal_errors(false)
         .init();
     // One connection is one file descriptor, and the usual soft limit is 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -117,8 +122,9 @@ fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.clone().run(async {
         let stop = stop_signal();
+        executor.spawn(reload.at_each_hangup()).detach();
         let server = Server::bind(config).await?;
-        println!("parlor listening on http://{}", server.address());
+        println!("parlor listening on {}", server.url());
         // A task like any other: the future given to block_on costs a look at the reactor each
         // time it is woken.
         executor

@@ -8,25 +8,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{FutureExt, StreamExt, future};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future};
 use ipnet::IpNet;
 use parlor_core::{Limits, Timestamp};
-use parlor_hub::{Clock, Handle, HubConfig, HubError, Store};
+use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::SockRef;
 use tracing::{debug, info, warn};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::chat::Chat;
-use crate::connection::{self, ConnectionClock, Protocol};
+use crate::connection::{self, ConnectionClock, Protocol, Wire};
 use crate::crash;
 use crate::entrance::Entrance;
 use crate::http;
 use crate::origin::AllowedOrigin;
-use crate::socket::Sockets;
+use crate::socket::{Socket, Sockets};
 use crate::storage::{OpenStore, Storage};
+use crate::tls::Tls;
 use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
@@ -54,6 +55,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who verifies tokens; with it nobody gets in without one.
     pub verifier: Option<Arc<Verifier>>,
+    /// The certificate; with it nobody gets in without TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Where it keeps what is said.
     pub storage: Storage,
     /// Where the report of a panic is written.
@@ -146,6 +149,13 @@ impl Server {
         self
     }
 
+    /// What browsers open.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = self.config.tls.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{}", self.address)
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -190,6 +200,7 @@ impl Server {
         let mut watching = executor.spawn(sockets.clone().watch());
         let admission = Admission::new(limits.connections, limits.connections_per_address);
         let Config {
+            tls,
             origins,
             trusted_proxies,
             ..
@@ -204,6 +215,7 @@ impl Server {
             Accepting {
                 entrance,
                 sockets,
+                tls,
                 handshakes: Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS),
                 limits: limits.clone(),
                 protocol,
@@ -251,10 +263,19 @@ impl Server {
 /// What every accepted connection needs.
 struct Accepting<F> {
     sockets: Arc<Sockets>,
+    tls: Option<Arc<Tls>>,
     entrance: Entrance,
     handshakes: Arc<Admission>,
     limits: Limits,
     protocol: F,
+}
+
+/// A connection that was accepted, and is no WebSocket yet.
+struct Accepted<F> {
+    address: SocketAddr,
+    handshake: Permit,
+    hub: Handle,
+    shared: Arc<Accepting<F>>,
 }
 
 async fn accept<P: Protocol, F>(
@@ -291,33 +312,76 @@ async fn accept<P: Protocol, F>(
             debug!(%address, %error, "gone at once");
             continue;
         }
-        let (hub, shared) = (hub.clone(), shared.clone());
-        let serving = async move {
-            let timeout = Duration::from_millis(shared.limits.handshake_timeout_ms.into());
-            // Boxed, so that what only the handshake needs is freed with it.
-            let entrance = &shared.entrance;
-            let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
-            drop(handshake);
-            let Some(http::Upgraded {
-                stream,
-                read,
-                permit,
-            }) = served
-            else {
-                return;
-            };
-            let stream = match shared.sockets.adopt(stream) {
-                Ok(stream) => stream,
-                Err(error) => return warn!(%address, %error, "cannot watch the socket"),
-            };
-            let now = Clock::system()();
-            let protocol = (shared.protocol)(now);
-            let most_bytes = shared.limits.frame_bytes as usize;
-            let clock = ConnectionClock::new(now);
-            connection::run(stream, read, most_bytes, &hub, clock, protocol).await;
-            drop(permit);
+        let socket = match shared.sockets.adopt(stream) {
+            Ok(socket) => socket,
+            Err(error) => {
+                warn!(%address, %error, "cannot watch the socket");
+                continue;
+            }
         };
-        executor.spawn(serving).detach();
+        let accepted = Accepted {
+            address,
+            handshake,
+            hub: hub.clone(),
+            shared: shared.clone(),
+        };
+        match shared.tls.clone() {
+            None => executor.spawn(accepted.serve(socket, Wire::tcp)),
+            Some(tls) => executor.spawn(accepted.serve_tls(socket, tls)),
+        }
+        .detach();
+    }
+}
+
+impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
+    async fn serve_tls(self, socket: Socket, tls: Arc<Tls>) {
+        // Boxed, so that what only the handshake needs is freed with it.
+        let accepting = Box::pin(tls.accept(socket, self.shared.handshake_timeout()));
+        match accepting.await {
+            Ok(stream) => {
+                let grace = Duration::from_millis(self.shared.limits.close_grace_ms.into());
+                self.serve(stream, |stream| Wire::tls(stream, grace)).await;
+            }
+            Err(error) => debug!(address = %self.address, %error, "no TLS handshake"),
+        }
+    }
+
+    async fn serve<S, R, O>(self, stream: S, wire: impl FnOnce(S) -> Wire<R, O>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        R: AsyncRead + Unpin,
+        O: Outlet + 'static,
+    {
+        let Self {
+            address,
+            handshake,
+            hub,
+            shared,
+        } = self;
+        let (entrance, timeout) = (&shared.entrance, shared.handshake_timeout());
+        // Boxed for the same reason.
+        let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
+        drop(handshake);
+        let Some(http::Upgraded {
+            stream,
+            read,
+            permit,
+        }) = served
+        else {
+            return;
+        };
+        let now = Clock::system()();
+        let protocol = (shared.protocol)(now);
+        let most_bytes = shared.limits.frame_bytes as usize;
+        let clock = ConnectionClock::new(now);
+        connection::run(wire(stream), read, most_bytes, &hub, clock, protocol).await;
+        drop(permit);
+    }
+}
+
+impl<F> Accepting<F> {
+    fn handshake_timeout(&self) -> Duration {
+        Duration::from_millis(self.limits.handshake_timeout_ms.into())
     }
 }
 

@@ -14,8 +14,6 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes};
 
-use crate::socket::Socket;
-
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
 const READ_BYTES: usize = 4 << 10;
@@ -48,15 +46,15 @@ impl Incoming {
     }
 }
 
-pub(crate) struct WebSocket {
-    inner: WebSocketStream<Collecting>,
+pub(crate) struct WebSocket<R> {
+    inner: WebSocketStream<Collecting<R>>,
     /// What was read when a reply had to go first.
     next: Option<Incoming>,
 }
 
-impl WebSocket {
+impl<R: AsyncRead + Unpin> WebSocket<R> {
     /// Takes over a stream behind its handshake, with what was `read` of it already.
-    pub(crate) async fn new(stream: Socket, read: Vec<u8>, most_bytes: usize) -> Self {
+    pub(crate) async fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
@@ -123,15 +121,15 @@ fn fault(error: &Error) -> Option<CloseReason> {
     }
 }
 
-/// A socket to read from, and a buffer to write to.
-struct Collecting {
-    stream: Socket,
+/// A stream to read from, and a buffer to write to.
+struct Collecting<R> {
+    stream: R,
     /// Bytes that may still be read in this turn.
     turn: usize,
     written: Vec<u8>,
 }
 
-impl AsyncRead for Collecting {
+impl<R: AsyncRead + Unpin> AsyncRead for Collecting<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -148,7 +146,7 @@ impl AsyncRead for Collecting {
     }
 }
 
-impl AsyncWrite for Collecting {
+impl<R: Unpin> AsyncWrite for Collecting<R> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -1,5 +1,6 @@
 //! The options of the server.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use parlor_core::Limits;
-use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Verifier};
+use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Tls, TlsError, Verifier};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::key_file::{KeyFileError, with_key};
@@ -47,6 +48,24 @@ pub(crate) struct Serve {
     /// gets in without one.
     #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_PUBLIC_KEY")]
     token_public_key: Option<PathBuf>,
+
+    /// File with the certificate chain, PEM, the server's own first: TLS alone is spoken then.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TLS_CERT",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// File with the private key, PEM, of the certificate.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
 
     /// Messages to keep of each room, at least the 300 that are in memory. 0: all.
     #[arg(
@@ -138,7 +157,7 @@ impl Serve {
         }
     }
 
-    pub(crate) fn config(&self) -> Result<Config, KeyFileError> {
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
         let mut listen = self.listen;
         if let Some(port) = self.port {
             listen.set_port(port);
@@ -168,6 +187,7 @@ impl Serve {
             listen,
             limits,
             verifier: self.verifier()?.map(Arc::new),
+            tls: self.tls()?.map(Arc::new),
             storage,
             crash_dir,
             origins: self.origins.clone(),
@@ -175,7 +195,13 @@ impl Serve {
         })
     }
 
-    fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
+    fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files.map(|(cert, key)| Tls::load(cert, key)).transpose()
+    }
+
+    /// What verifies tokens, with the keys as they stand in their file at the moment.
+    pub(crate) fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
         let secret = self.token_secret_file.as_deref();
         let public = self.token_public_key.as_deref();
         match (secret, public) {

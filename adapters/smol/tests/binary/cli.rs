@@ -8,12 +8,14 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 16] = [
+const FLAGS: [(&str, &str); 18] = [
     ("--listen", "PARLOR_LISTEN"),
     ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
     ("--token-secret-file", "PARLOR_TOKEN_SECRET_FILE"),
     ("--token-public-key", "PARLOR_TOKEN_PUBLIC_KEY"),
+    ("--tls-cert", "PARLOR_TLS_CERT"),
+    ("--tls-key", "PARLOR_TLS_KEY"),
     ("--retain-messages", "PARLOR_RETAIN_MESSAGES"),
     ("--retain-days", "PARLOR_RETAIN_DAYS"),
     ("--max-connections", "PARLOR_MAX_CONNECTIONS"),
@@ -212,6 +214,8 @@ fn a_signal_is_a_goodbye_to_everybody_and_a_good_exit() {
 fn a_signal_right_after_the_line_is_heard() {
     for _ in 0..10 {
         let mut running = Running::start(&mut parlor(&ANY_PORT));
+        // This one would end it otherwise.
+        running.signal("HUP");
         running.signal("TERM");
         let (status, stderr) = running.end();
         assert_eq!(status.code(), Some(0), "{status}: {stderr}");
