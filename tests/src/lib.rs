@@ -5,6 +5,7 @@ pub mod action;
 pub mod client;
 pub mod driven_hub;
 pub mod fuzz;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod run;

@@ -14,6 +14,7 @@ mod handle;
 mod hub;
 mod inbox;
 mod memory;
+mod metrics;
 mod outlet;
 mod store;
 
@@ -23,5 +24,6 @@ pub use frame::{Frame, Opcode, close_frame, frame};
 pub use handle::{Connection, Handle, HubGone};
 pub use hub::{Hub, HubConfig, HubError};
 pub use memory::{MemoryStore, Retention};
+pub use metrics::Metrics;
 pub use outlet::Outlet;
 pub use store::{Append, Store, StoreError, StoreWorker};

@@ -184,6 +184,7 @@ impl Server {
             limits: limits.clone(),
             clock: Box::new(Clock::system()),
             on_crash: Box::new(move |report| crash::keep(&report, &crash_dir)),
+            metrics: parlor_hub::Metrics::default(),
         };
         let (hub, handle, store) = self.store.start(config)?;
         let sockets = Sockets::new().map_err(ServerError::Sockets)?;
