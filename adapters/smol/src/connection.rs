@@ -15,6 +15,7 @@ use parlor_hub::{Connection, Frame, Handle, Opcode, frame};
 use smol::Timer;
 use tracing::{error, info, trace};
 
+use crate::entrance::Entered;
 use crate::outlet::TcpOutlet;
 use crate::socket::Socket;
 use crate::websocket::{Incoming, WebSocket};
@@ -91,15 +92,17 @@ pub(crate) async fn run(
     hub: &Handle,
     clock: ConnectionClock,
     mut protocol: impl Protocol,
+    entered: &Entered,
 ) {
+    let &Entered { address, proxy, .. } = entered;
     let Ok(token) = random_token() else {
-        return error!("no random numbers from the system: connection refused");
+        return error!(%address, "no random numbers from the system: connection refused");
     };
     let Ok(mut connection) = hub.connect(token, TcpOutlet(stream.clone())).await else {
         return;
     };
     let conn = connection.id();
-    info!(%conn, "connected");
+    info!(%conn, %address, peer = proxy.map(tracing::field::display), "connected");
     let socket = WebSocket::new(stream.clone(), read, most_bytes).await;
     let talked = AssertUnwindSafe(talk(socket, &connection, clock, &mut protocol));
     let reason = talked.catch_unwind().await.unwrap_or_else(|_| {
@@ -161,8 +164,14 @@ async fn talk(
         in_a_row += 1;
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
-            Incoming::Text(text) => protocol.text(connection, &text, clock).await,
-            Incoming::Binary(bytes) => protocol.binary(connection, &bytes).await,
+            Incoming::Text(text) => {
+                connection.count_received(text.len());
+                protocol.text(connection, &text, clock).await
+            }
+            Incoming::Binary(bytes) => {
+                connection.count_received(bytes.len());
+                protocol.binary(connection, &bytes).await
+            }
             Incoming::Control => protocol.control(clock.now()),
             Incoming::Reply(frames) => {
                 connection.control(frames).await.ok()?;

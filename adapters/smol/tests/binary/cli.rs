@@ -8,8 +8,9 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 16] = [
+const FLAGS: [(&str, &str); 18] = [
     ("--listen", "PARLOR_LISTEN"),
+    ("--admin", "PARLOR_ADMIN"),
     ("--data", "PARLOR_DATA"),
     ("--memory", "PARLOR_MEMORY"),
     ("--token-secret-file", "PARLOR_TOKEN_SECRET_FILE"),
@@ -28,7 +29,9 @@ const FLAGS: [(&str, &str); 16] = [
     ("--burst", "PARLOR_BURST"),
     ("--max-outbox-total", "PARLOR_MAX_OUTBOX_TOTAL"),
     ("--log", "PARLOR_LOG"),
+    ("--log-format", "PARLOR_LOG_FORMAT"),
 ];
+
 #[test]
 fn help_names_every_flag_and_its_variable() {
     for args in [&["--help"][..], &["serve", "--help"]] {
@@ -83,7 +86,12 @@ fn a_bad_flag_or_value_is_named_with_what_it_takes() {
             &["--trust-proxy <CIDR>", "10.0.0.0/8"],
         ),
         (&["--burst", "0"], &["--burst <N>", "1.."]),
+        (&["--admin", "x"], &["--admin <ADDR>", "127.0.0.1:8080"]),
         (&["--log", "loud"], &["--log <LEVEL>", levels]),
+        (
+            &["--log-format", "xml"],
+            &["--log-format <FORMAT>", "text, json"],
+        ),
         (&["serve", "--rate", "x"], &["--rate <N>", "'x'"]),
     ] {
         let refused = output(&mut parlor(args));
@@ -106,6 +114,8 @@ fn a_bad_variable_is_named_with_its_flag() {
         ("PARLOR_ORIGIN", "--origin"),
         ("PARLOR_TRUST_PROXY", "--trust-proxy"),
         ("PARLOR_LOG", "--log"),
+        ("PARLOR_LOG_FORMAT", "--log-format"),
+        ("PARLOR_ADMIN", "--admin"),
     ] {
         let refused = output(parlor(&[]).env(variable, "nonsense"));
         let said = text(&refused.stderr);
@@ -127,6 +137,23 @@ fn a_port_in_use_is_said_in_one_line() {
         said.contains(&address) && said.contains("--listen"),
         "{said}"
     );
+}
+
+#[test]
+fn an_admin_port_in_use_is_said_in_one_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let dir = tempfile::tempdir().expect("there is room");
+    let mut command = durable(dir.path(), &ANY_PORT);
+    let refused = output(command.args(["--admin", &address]));
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert_eq!(text(&refused.stdout), "");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let names = said.contains(&address) && said.contains("--admin");
+    assert!(names, "{said}");
+    let made = std::fs::read_dir(dir.path()).expect("it is there").count();
+    assert_eq!(made, 0, "nothing is opened before");
 }
 
 #[test]
