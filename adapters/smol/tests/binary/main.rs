@@ -1,17 +1,19 @@
 //! The binary itself, as its users meet it.
 
+mod admin;
 mod cli;
 mod crash;
 mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod log;
 mod tokens;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -64,6 +66,7 @@ fn text(bytes: &[u8]) -> &str {
 /// A server that runs; killed when dropped.
 struct Running {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -71,18 +74,30 @@ impl Running {
     /// Starts a server, and waits for its line.
     fn start(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let stdout = child.stdout.take().expect("it is piped");
         let mut running = Self {
-            child: command.spawn().expect("the binary runs"),
+            child,
+            stdout: BufReader::new(stdout),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
         };
-        let stdout = running.child.stdout.as_mut().expect("it is piped");
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        read.expect("it prints UTF-8");
-        let address = line.strip_prefix("parlor listening on http://");
-        let address = address.and_then(|address| address.trim_end().parse().ok());
-        running.address = address.unwrap_or_else(|| panic!("{line:?}: {}", running.stderr()));
+        running.address = running.address_behind("parlor listening on http://");
         running
+    }
+
+    /// The address in its next line, which begins so.
+    fn address_behind(&mut self, begin: &str) -> SocketAddr {
+        let mut line = String::new();
+        let read = self.stdout.read_line(&mut line);
+        read.expect("it prints UTF-8");
+        let address = line.strip_prefix(begin);
+        let address = address.and_then(|address| address.trim_end().parse().ok());
+        address.unwrap_or_else(|| panic!("{line:?}: {}", self.stderr()))
+    }
+
+    /// Where its operator's port is, as it says in its second line.
+    fn admin(&mut self) -> SocketAddr {
+        self.address_behind("parlor admin on http://")
     }
 
     fn signal(&self, name: &str) {
@@ -131,6 +146,20 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The answer to a `GET` on a port that closes behind it.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let patience = stream.set_read_timeout(Some(PATIENCE));
+    patience.expect("it is a good time-out");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: parlor\r\n\r\n");
+    let written = stream.write_all(request.as_bytes());
+    written.expect("it reads");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    read.expect("it answers in UTF-8");
+    answer
 }
 
 /// The next message that is no ping.
