@@ -155,7 +155,7 @@ impl Hub {
         let now = (config.clock)();
         let (to_inbox, inbox) = async_channel::bounded(INBOX_EVENTS);
         let shared = Arc::new(Shared::new(config.metrics.clone()));
-        config.metrics.limited_to(config.limits.connections);
+        config.metrics.limited_to(&config.limits);
         let handle = Handle {
             inbox: to_inbox,
             internal: to_internal.clone(),

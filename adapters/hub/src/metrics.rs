@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parlor_core::{CloseReason, ErrorCode, Input, Request, RequestKind, State};
+use parlor_core::{CloseReason, ErrorCode, Input, Limits, Request, RequestKind, State};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -31,6 +31,7 @@ pub struct Metrics {
     rooms: Gauge,
     members: Gauge,
     outbox_bytes: Gauge,
+    outbox_limit_bytes: Gauge,
     events: Labelled,
     deliveries: Counter,
     sent_bytes: Counter,
@@ -54,6 +55,7 @@ impl Default for Metrics {
             rooms: Gauge::default(),
             members: Gauge::default(),
             outbox_bytes: Gauge::default(),
+            outbox_limit_bytes: Gauge::default(),
             events: Labelled::new("kind", KINDS.iter().copied()),
             deliveries: Counter::default(),
             sent_bytes: Counter::default(),
@@ -116,12 +118,20 @@ impl Metrics {
         ] {
             registry.register(name, help, gauge.clone());
         }
-        registry.register_with_unit(
-            "outbox",
-            "Bytes that wait for connections to take them",
-            Unit::Bytes,
-            self.outbox_bytes.clone(),
-        );
+        for (name, help, gauge) in [
+            (
+                "outbox",
+                "Bytes that wait for connections to take them",
+                &self.outbox_bytes,
+            ),
+            (
+                "outbox_limit",
+                "Bytes that may wait for all connections together",
+                &self.outbox_limit_bytes,
+            ),
+        ] {
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+        }
     }
 
     fn register_counters(&self, registry: &mut Registry) {
@@ -179,8 +189,10 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn limited_to(&self, connections: u32) {
-        self.connections_limit.set(connections.into());
+    pub(crate) fn limited_to(&self, limits: &Limits) {
+        self.connections_limit.set(limits.connections.into());
+        self.outbox_limit_bytes
+            .set(i64::try_from(limits.outbox_total_bytes).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn refused(&self, code: ErrorCode) {

@@ -257,11 +257,14 @@ fn a_store_that_fails_and_a_hub_that_panics_are_counted() {
 }
 
 #[test]
-fn the_limit_is_told() {
+fn the_limits_are_told() {
     let limits = Limits {
         connections: 17,
+        outbox_total_bytes: 18 << 20,
         ..Limits::default()
     };
     let hub = DrivenHub::in_memory(&limits);
+    let bytes = hub.metrics()["parlor_outbox_limit_bytes"];
+    assert_eq!(bytes, f64::from(18 << 20));
     assert_eq!(hub.metrics()["parlor_connections_limit"], 17.0);
 }
