@@ -4,6 +4,7 @@
 use parlor_core::Limits;
 use parlor_tests::server::TestServer;
 
+mod admin;
 mod chat;
 mod closing;
 mod entrance;

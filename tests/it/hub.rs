@@ -6,6 +6,7 @@ use parlor_tests::driven_hub::Client;
 mod dice;
 mod ends;
 mod faults;
+mod metrics;
 mod order;
 mod panics;
 mod pipe;

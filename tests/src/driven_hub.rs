@@ -16,9 +16,11 @@ use parlor_core::{
 };
 use parlor_hub::{
     Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore,
-    Outlet, Store, StoreError, StoreWorker,
+    Metrics, Outlet, Store, StoreError, StoreWorker,
 };
+use prometheus_client::registry::Registry;
 
+use crate::metrics::{Samples, samples};
 use crate::virtual_socket::{Received, VirtualSocket};
 
 /// A future that is polled only when it was woken, so that a wake-up which gets lost is a future
@@ -91,6 +93,7 @@ pub struct DrivenHub {
     worker: Option<StoreWorker>,
     now: Arc<AtomicU64>,
     crashes: Arc<Mutex<Vec<CrashReport>>>,
+    metrics: Registry,
     connections: u64,
 }
 
@@ -134,10 +137,14 @@ impl DrivenHub {
         let now = Arc::new(AtomicU64::new(START));
         let crashes = Arc::<Mutex<Vec<CrashReport>>>::default();
         let (clock, reports) = (now.clone(), crashes.clone());
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
         let (hub, handle, worker) = make(HubConfig {
             limits: limits.clone(),
             clock: Box::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             on_crash: Box::new(move |report| lock(&reports).push(report)),
+            metrics,
         });
         Self {
             run: Task::new(hub.run()),
@@ -145,6 +152,7 @@ impl DrivenHub {
             worker,
             now,
             crashes,
+            metrics: registry,
             connections: 0,
         }
     }
@@ -198,6 +206,18 @@ impl DrivenHub {
     #[must_use]
     pub fn take_crashes(&self) -> Vec<CrashReport> {
         std::mem::take(&mut lock(&self.crashes))
+    }
+
+    /// Its metrics, as they are read from outside.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn metrics(&self) -> Samples {
+        let mut text = String::new();
+        let written = prometheus_client::encoding::text::encode(&mut text, &self.metrics);
+        written.expect("writing to memory does not fail");
+        samples(&text)
     }
 
     /// Asks for the goodbye.

@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod client;
 pub mod driven_hub;
 pub mod fuzz;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod run;

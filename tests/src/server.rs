@@ -19,6 +19,7 @@ use crate::client::Door;
 #[derive(Debug)]
 pub struct TestServer {
     door: Door,
+    admin: SocketAddr,
     /// Dropping it is the signal to stop.
     running: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -121,19 +122,21 @@ impl TestServer {
         let thread = thread::spawn(move || {
             let executor = Arc::new(Executor::new());
             smol::block_on(executor.clone().run(async {
-                let server = change(Server::bind(config).await?);
-                let listens = tell_address.send(server.address());
+                let server = change(Server::bind(config, executor.clone()).await?);
+                let admin = server.admin_address().expect("it was asked for");
+                let listens = tell_address.send((server.address(), admin));
                 listens.expect("the test waits for the address");
                 let stop = async move {
                     let _ = stopped.recv().await;
                 };
-                let serving = server.run_protocol(executor.clone(), stop, protocol);
+                let serving = server.run_protocol(stop, protocol);
                 executor.spawn(serving).await
             }))
         });
-        let address = address.recv().expect("the server listens");
+        let (address, admin) = address.recv().expect("the server listens");
         Self {
             door: address.into(),
+            admin,
             running: Some(running),
             thread: Some(thread),
         }
@@ -149,6 +152,12 @@ impl TestServer {
     #[must_use]
     pub fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    /// Where its operator's port is.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Tells it to stop; it says goodbye to everybody meanwhile.
@@ -190,6 +199,7 @@ impl TestServer {
 fn config(limits: Limits, crash_dir: PathBuf) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         limits,
         verifier: None,
         tls: None,
@@ -197,6 +207,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         crash_dir,
         origins: Vec::new(),
         trusted_proxies: Vec::new(),
+        lost_log_lines: None,
     }
 }
 

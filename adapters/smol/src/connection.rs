@@ -16,6 +16,7 @@ use smol::Timer;
 use tracing::{error, info, trace};
 
 use crate::beside::Beside;
+use crate::entrance::Entered;
 use crate::outlet::TcpOutlet;
 use crate::socket::Socket;
 use crate::websocket::{Incoming, WebSocket};
@@ -113,9 +114,11 @@ pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
     hub: &Handle,
     clock: ConnectionClock,
     mut protocol: impl Protocol,
+    entered: &Entered,
 ) {
+    let &Entered { address, proxy, .. } = entered;
     let Ok(token) = random_token() else {
-        return error!("no random numbers from the system: connection refused");
+        return error!(%address, "no random numbers from the system: connection refused");
     };
     let Wire {
         reader,
@@ -127,7 +130,7 @@ pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
         return;
     };
     let conn = connection.id();
-    info!(%conn, "connected");
+    info!(%conn, %address, peer = proxy.map(tracing::field::display), "connected");
     let reader = WebSocket::new(reader, read, most_bytes).await;
     let talked = AssertUnwindSafe(talk(reader, &connection, clock, &mut protocol));
     let reason = pump.during(talked.catch_unwind()).await;
@@ -190,8 +193,14 @@ async fn talk(
         in_a_row += 1;
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
-            Incoming::Text(text) => protocol.text(connection, &text, clock).await,
-            Incoming::Binary(bytes) => protocol.binary(connection, &bytes).await,
+            Incoming::Text(text) => {
+                connection.count_received(text.len());
+                protocol.text(connection, &text, clock).await
+            }
+            Incoming::Binary(bytes) => {
+                connection.count_received(bytes.len());
+                protocol.binary(connection, &bytes).await
+            }
             Incoming::Control => protocol.control(clock.now()),
             Incoming::Reply(frames) => {
                 connection.control(frames).await.ok()?;

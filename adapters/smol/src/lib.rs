@@ -4,6 +4,7 @@
 //! What is this runtime's own is here: sockets, timers, tasks. What a chat is, is in
 //! [`parlor_core`].
 
+mod admin;
 mod admission;
 mod beside;
 mod chat;
@@ -12,9 +13,12 @@ mod crash;
 mod entrance;
 mod forwarded;
 mod http;
+mod metrics;
 mod origin;
 mod outlet;
 mod page;
+#[cfg(target_os = "linux")]
+mod process;
 mod seldom;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]

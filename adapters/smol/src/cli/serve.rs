@@ -27,6 +27,10 @@ pub(crate) struct Serve {
     #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
     port: Option<u16>,
 
+    /// Address of a port for operators: /healthz, /readyz and /metrics. Not for the public.
+    #[arg(long, value_name = "ADDR", env = "PARLOR_ADMIN", value_parser = address)]
+    admin: Option<SocketAddr>,
+
     #[command(flatten)]
     data: Data,
 
@@ -127,6 +131,18 @@ pub(crate) struct Serve {
     /// What to log, on standard error.
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_enum, default_value_t = Level::Info)]
     log: Level,
+
+    /// How to write it.
+    #[arg(long, value_name = "FORMAT", env = "PARLOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of words for each event.
+    Text,
+    /// A line of JSON for each event.
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -157,6 +173,10 @@ impl Serve {
         }
     }
 
+    pub(crate) const fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
     pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
         let mut listen = self.listen;
         if let Some(port) = self.port {
@@ -185,6 +205,7 @@ impl Serve {
         };
         Ok(Config {
             listen,
+            admin: self.admin,
             limits,
             verifier: self.verifier()?.map(Arc::new),
             tls: self.tls()?.map(Arc::new),
@@ -192,6 +213,7 @@ impl Serve {
             crash_dir,
             origins: self.origins.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            lost_log_lines: None,
         })
     }
 

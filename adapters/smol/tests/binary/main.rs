@@ -1,18 +1,20 @@
 //! The binary itself, as its users meet it.
 
+mod admin;
 mod cli;
 mod crash;
 mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod log;
 mod tls;
 mod tokens;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -65,6 +67,7 @@ fn text(bytes: &[u8]) -> &str {
 /// A server that runs; killed when dropped.
 struct Running {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
     /// What its line said.
     url: String,
@@ -74,20 +77,31 @@ impl Running {
     /// Starts a server, and waits for its line.
     fn start(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let stdout = child.stdout.take().expect("it is piped");
         let mut running = Self {
-            child: command.spawn().expect("the binary runs"),
+            child,
+            stdout: BufReader::new(stdout),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             url: String::new(),
         };
-        let stdout = running.child.stdout.as_mut().expect("it is piped");
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        read.expect("it prints UTF-8");
-        let url = line.strip_prefix("parlor listening on ").map(str::trim_end);
-        let address = url.and_then(|url| url.split_once("://")?.1.parse().ok());
-        running.address = address.unwrap_or_else(|| panic!("{line:?}: {}", running.stderr()));
-        running.url = url.unwrap_or_default().to_string();
+        running.url = running.line_behind("parlor listening on ");
+        running.address = address_in(&running.url);
         running
+    }
+
+    /// The rest of its next line, which begins so.
+    fn line_behind(&mut self, begin: &str) -> String {
+        let mut line = String::new();
+        let read = self.stdout.read_line(&mut line);
+        read.expect("it prints UTF-8");
+        let rest = line.trim_end().strip_prefix(begin).map(str::to_string);
+        rest.unwrap_or_else(|| panic!("{line:?}: {}", self.stderr()))
+    }
+
+    /// Where its operator's port is, as it says in its second line.
+    fn admin(&mut self) -> SocketAddr {
+        address_in(&self.line_behind("parlor admin on "))
     }
 
     fn signal(&self, name: &str) {
@@ -164,6 +178,27 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn address_in(url: &str) -> SocketAddr {
+    let address = url
+        .split_once("://")
+        .and_then(|(_, address)| address.parse().ok());
+    address.unwrap_or_else(|| panic!("{url}"))
+}
+
+/// The answer to a `GET` on a port that closes behind it.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let patience = stream.set_read_timeout(Some(PATIENCE));
+    patience.expect("it is a good time-out");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: parlor\r\n\r\n");
+    let written = stream.write_all(request.as_bytes());
+    written.expect("it reads");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    read.expect("it answers in UTF-8");
+    answer
 }
 
 /// The next message that is no ping.
