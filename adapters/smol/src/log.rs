@@ -5,6 +5,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::panic::{self, PanicHookInfo};
 
+use parlor_smol::ServerError;
 use tracing::error;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -23,6 +24,7 @@ const OURS: &str = "parlor";
 /// The log, as long as this lives.
 pub(crate) struct Log {
     writer: NonBlocking,
+    format: LogFormat,
     _guard: WorkerGuard,
 }
 
@@ -47,6 +49,7 @@ impl Log {
         panic::set_hook(Box::new(panicked));
         Self {
             writer,
+            format,
             _guard: guard,
         }
     }
@@ -56,11 +59,17 @@ impl Log {
         self.writer.error_counter()
     }
 
-    /// Writes a last line behind all others. To write it to standard error itself might take for
-    /// ever.
-    pub(crate) fn end(mut self, line: &str) {
-        // Nobody is left to tell if this fails.
-        let _ = writeln!(self.writer, "{line}");
+    /// Says why the server cannot go on, behind all other lines. To write that to standard error
+    /// itself might take for ever.
+    pub(crate) fn end(mut self, why: &ServerError) {
+        match self.format {
+            LogFormat::Text => {
+                let line = format!("parlor: {why}\n");
+                // Nobody is left to tell if this fails.
+                let _ = self.writer.write_all(line.as_bytes());
+            }
+            LogFormat::Json => error!(error = %why, "the server cannot go on"),
+        }
     }
 }
 

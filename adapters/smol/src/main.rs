@@ -127,7 +127,7 @@ fn serve(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     match smol::block_on(executor.run(serving)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
-            log.end(&format!("parlor: {error}"));
+            log.end(&error);
             Ok(ExitCode::from(FAILED))
         }
     }

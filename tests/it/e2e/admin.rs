@@ -100,8 +100,10 @@ fn metrics_tell_what_the_server_does() {
     bob.join("lobby", "Bob");
     alice.say("lobby", "Hello!");
     bob.expect(&json!({ "type": "message", "text": "Hello!" }));
-    let refused = super::http::ask(&server, &handshake("/ws"));
-    assert_eq!(status(&refused), "503");
+    for _ in 0..2 {
+        let refused = super::http::ask(&server, &handshake("/ws"));
+        assert_eq!(status(&refused), "503");
+    }
     let foreign = handshake("/ws").replace("\r\n\r\n", "\r\nOrigin: http://evil.example\r\n\r\n");
     assert_eq!(status(&super::http::ask(&server, &foreign)), "403");
     let seen = metrics(&server);
@@ -116,11 +118,18 @@ fn metrics_tell_what_the_server_does() {
         ("parlor_commit_seconds_count", 1),
         // Joined twice, once told of it, and the message to both.
         ("parlor_deliveries_total", 5),
-        ("parlor_refused_connections_total{reason=\"full\"}", 1),
+        ("parlor_refused_connections_total{reason=\"full\"}", 2),
         ("parlor_refused_connections_total{reason=\"origin\"}", 1),
         ("parlor_refused_connections_total{reason=\"address\"}", 0),
         ("parlor_refused_connections_total{reason=\"handshakes\"}", 0),
-        ("parlor_build_info{version=\"0.1.0\"}", 1),
+        (
+            concat!(
+                "parlor_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"}"
+            ),
+            1,
+        ),
         ("parlor_log_lines_lost_total", 0),
     ] {
         assert_eq!(seen[series], f64::from(expected), "{series}");
@@ -128,6 +137,24 @@ fn metrics_tell_what_the_server_does() {
     let said = r#"{"type":"join","roomId":"lobby","username":"Alice"}"#.len();
     assert!(seen["parlor_received_bytes_total"] > 2.0 * said as f64);
     assert!(seen["parlor_sent_bytes_total"] > 5.0 * 50.0);
+}
+
+#[test]
+fn who_finds_no_place_for_its_address_is_counted() {
+    let limits = Limits {
+        connections_per_address: 1,
+        ..unlimited()
+    };
+    let server = TestServer::start(limits);
+    let alice = Client::connect(server.address());
+    let refused = super::http::ask(&server, &handshake("/ws"));
+    assert_eq!(status(&refused), "429");
+    let seen = metrics(&server);
+    for (reason, expected) in [("address", 1.0), ("full", 0.0), ("origin", 0.0)] {
+        let series = format!("parlor_refused_connections_total{{reason=\"{reason}\"}}");
+        assert_eq!(seen[&series], expected, "{series}");
+    }
+    alice.close();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -233,6 +233,21 @@ fn what_was_logged_last_is_written_before_the_end() {
         log.lines().any(|line| line.ends_with("shutting down")),
         "{log}"
     );
+}
+
+#[test]
+fn why_it_cannot_go_on_is_a_line_of_json_among_others() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let args = ["--listen", &address, "--log-format", "json"];
+    let refused = output(&mut parlor(&args));
+    assert_eq!(refused.status.code(), Some(1));
+    let lines: Vec<Value> = text(&refused.stderr).lines().map(super::parse).collect();
+    let [line] = &lines[..] else {
+        panic!("it is one line: {lines:?}")
+    };
+    let error = line["error"].as_str().expect("it says why");
+    assert!(error.contains(&address), "{error}");
 }
 
 #[test]
