@@ -1,6 +1,8 @@
 //! The binary `parlor`.
 
 mod cli;
+mod health;
+mod service;
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -13,12 +15,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use futures_lite::StreamExt;
 use parlor_hub::Clock;
-use parlor_smol::Server;
+use parlor_smol::{Listen, Server};
 use parlor_sqlite::DatabaseError;
 use smol::Executor;
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::cli::{Backup, Cli, Restore, Serve, Task, Token};
+use crate::cli::{Backup, Cli, Health, Restore, Serve, Task, Token};
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.task() {
         Task::Serve(options) => serve(options),
+        Task::Health(task) => ask_health(task),
         Task::Backup(task) => back_up(task),
         Task::Restore(task) => restore(task),
         Task::Token(task) => token(task),
@@ -61,6 +64,12 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+#[allow(clippy::print_stdout, reason = "the server's answer")]
+fn ask_health(task: &Health) -> Result<(), Box<dyn Error>> {
+    println!("{}", health::ask(&task.url()?)?);
+    Ok(())
 }
 
 #[allow(clippy::print_stdout, reason = "the line that says what was done")]
@@ -104,12 +113,17 @@ fn token(task: &Token) -> Result<(), Box<dyn Error>> {
 
 #[allow(clippy::print_stdout, reason = "the line that says where it listens")]
 fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
-    let config = options.config()?;
+    let listener = service::listener()?;
+    let mut config = options.config()?;
     tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_max_level(options.log_level())
         .init();
+    if let Some(listener) = listener {
+        info!("a listening socket was handed over: --listen and PORT do not count");
+        config.listen = Listen::Socket(Arc::new(listener));
+    }
     // One connection is one file descriptor, and the usual soft limit is 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "cannot raise the limit of open files");
@@ -117,8 +131,14 @@ fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.clone().run(async {
         let stop = stop_signal();
+        let stop = async {
+            stop.await;
+            service::stopping();
+        };
         let server = Server::bind(config).await?;
         println!("parlor listening on http://{}", server.address());
+        service::ready(server.address());
+        executor.spawn(service::keep_alive()).detach();
         // A task like any other: the future given to block_on costs a look at the reactor each
         // time it is woken.
         executor

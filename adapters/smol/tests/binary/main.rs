@@ -6,6 +6,8 @@ mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod health;
+mod service;
 mod tokens;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -45,7 +47,10 @@ fn durable(dir: &Path, args: &[&str]) -> Command {
 
 /// Keeps away what is set around the tests.
 fn alone(command: &mut Command) {
-    command.stdin(Stdio::null()).env_remove("PORT");
+    command.stdin(Stdio::null());
+    for variable in ["PORT", "NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"] {
+        command.env_remove(variable);
+    }
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for variable in variables.filter(|name| name.starts_with("PARLOR_")) {
         command.env_remove(variable);
