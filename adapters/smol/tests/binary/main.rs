@@ -59,7 +59,16 @@ fn alone(command: &mut Command) {
 
 /// What a run that ends by itself leaves behind.
 fn output(command: &mut Command) -> Output {
-    command.output().expect("the binary runs")
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the binary runs");
+    let id = child.id().to_string();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(PATIENCE) else {
+        let killed = Command::new("kill").arg(id).status();
+        panic!("it goes on, but for a kill, which says {killed:?}");
+    };
+    output.expect("it can be waited for")
 }
 
 fn text(bytes: &[u8]) -> &str {
