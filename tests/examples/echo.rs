@@ -12,7 +12,9 @@ use std::sync::Arc;
 use parlor_core::session::Due;
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::{Connection, Opcode, frame};
-use parlor_smol::{AllowedOrigin, Config, ConnectionClock, Flow, Protocol, Server, Storage};
+use parlor_smol::{
+    AllowedOrigin, Config, ConnectionClock, Flow, Listen, Protocol, Server, Storage,
+};
 use smol::Executor;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -65,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Limits::default()
     };
     let config = Config {
-        listen,
+        listen: Listen::Address(listen),
         admin: None,
         limits,
         verifier: None,

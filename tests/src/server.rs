@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Tls, Verifier};
+use parlor_smol::{Chat, Config, Listen, Protocol, Server, ServerError, Storage, Tls, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -198,7 +198,7 @@ impl TestServer {
 
 fn config(limits: Limits, crash_dir: PathBuf) -> Config {
     Config {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         limits,
         verifier: None,

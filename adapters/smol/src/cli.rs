@@ -1,11 +1,14 @@
 //! The command line: what can be done, with options, their environment variables and their defaults.
 
+mod health;
 mod key_file;
+mod listen;
 mod serve;
 mod tasks;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use health::Health;
 pub(crate) use key_file::with_key;
 pub(crate) use serve::{LogFormat, Serve};
 pub(crate) use tasks::{Backup, Restore, Token};
@@ -28,6 +31,10 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server; the same as no command at all.
     Serve(Serve),
+    /// Ask a running server how it is; the exit code is 0 if all is well.
+    ///
+    /// Asked is the server that the same options and environment would start.
+    Health(Health),
     /// Copy the database to a file, while a server may be using it.
     Backup(Backup),
     /// Make the database of a backup, while no server uses it.
@@ -44,6 +51,8 @@ enum Command {
 pub(crate) enum Task<'a> {
     /// Run the server.
     Serve(&'a Serve),
+    /// Ask a server how it is.
+    Health(&'a Health),
     /// Copy the database.
     Backup(&'a Backup),
     /// Make the database of a copy.
@@ -57,6 +66,7 @@ impl Cli {
         match &self.command {
             Some(Command::Serve(serve)) => Task::Serve(serve),
             None => Task::Serve(&self.serve),
+            Some(Command::Health(health)) => Task::Health(health),
             Some(Command::Backup(backup)) => Task::Backup(backup),
             Some(Command::Restore(restore)) => Task::Restore(restore),
             Some(Command::Token(token)) => Task::Token(token),

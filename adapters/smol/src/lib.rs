@@ -37,7 +37,7 @@ pub use forwarded::client_address;
 pub use ipnet::IpNet;
 pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
-pub use server::{Config, Server, ServerError};
+pub use server::{Config, Listen, Server, ServerError};
 pub use storage::{Storage, epochs};
 pub use tls::{Tls, TlsError};
 pub use token::{BadToken, KeyError, Verified, Verifier, sign};

@@ -1,8 +1,10 @@
 //! The binary `parlor`.
 
 mod cli;
+mod health;
 mod log;
 mod reload;
+mod service;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -14,12 +16,12 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use futures_lite::StreamExt;
 use parlor_hub::Clock;
-use parlor_smol::{Config, Server, ServerError};
+use parlor_smol::{Config, Listen, Server, ServerError};
 use parlor_sqlite::DatabaseError;
 use smol::Executor;
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::cli::{Backup, Cli, Restore, Serve, Task, Token};
+use crate::cli::{Backup, Cli, Health, Restore, Serve, Task, Token};
 use crate::log::Log;
 use crate::reload::Reload;
 
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.task() {
         Task::Serve(options) => serve(options),
+        Task::Health(task) => ask_health(task).map(succeeded),
         Task::Backup(task) => back_up(task).map(succeeded),
         Task::Restore(task) => restore(task).map(succeeded),
         Task::Token(task) => token(task).map(succeeded),
@@ -68,6 +71,12 @@ fn main() -> ExitCode {
 
 const fn succeeded((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+#[allow(clippy::print_stdout, reason = "the server's answer")]
+fn ask_health(task: &Health) -> Result<(), Box<dyn Error>> {
+    println!("{}", health::ask(&task.url()?)?);
+    Ok(())
 }
 
 #[allow(clippy::print_stdout, reason = "the line that says what was done")]
@@ -110,13 +119,15 @@ fn token(task: &Token) -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
-    let config = options.config()?;
+    let listener = service::listener()?;
+    let mut config = options.config()?;
     let reload = Reload::new(options, &config);
     let log = Log::begin(options.log_level(), options.log_format());
-    let config = Config {
-        lost_log_lines: Some(log.lost_lines()),
-        ..config
-    };
+    config.lost_log_lines = Some(log.lost_lines());
+    if let Some(listener) = listener {
+        info!("a listening socket was handed over: --listen and PORT do not count");
+        config.listen = Listen::Socket(Arc::new(listener));
+    }
     // One connection is one file descriptor, and the usual soft limit is 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "cannot raise the limit of open files");
@@ -139,11 +150,17 @@ async fn listen_and_serve(
     executor: Arc<Executor<'static>>,
 ) -> Result<(), ServerError> {
     let stop = stop_signal();
+    let stop = async {
+        stop.await;
+        service::stopping();
+    };
     let server = Server::bind(config, executor.clone()).await?;
     println!("parlor listening on {}", server.url());
     if let Some(address) = server.admin_address() {
         println!("parlor admin on http://{address}");
     }
+    service::ready(server.address());
+    executor.spawn(service::keep_alive()).detach();
     // A task like any other: the future given to block_on costs a look at the reactor each time it
     // is woken.
     executor.spawn(server.run(stop)).await

@@ -52,8 +52,8 @@ pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; port 0 picks a free one.
-    pub listen: SocketAddr,
+    /// Where to listen.
+    pub listen: Listen,
     /// Where the operator's own port is, if there is one.
     pub admin: Option<SocketAddr>,
     /// What it allows.
@@ -72,6 +72,30 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Who counts the lines that the log lost, if anybody does.
     pub lost_log_lines: Option<ErrorCounter>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub enum Listen {
+    /// On this address; port 0 picks a free one.
+    Address(SocketAddr),
+    /// On a socket that listens already, and may go on when the server has ended.
+    Socket(Arc<std::net::TcpListener>),
+}
+
+impl Listen {
+    async fn listener(&self) -> Result<TcpListener, ServerError> {
+        match self {
+            Self::Address(address) => {
+                let failed = |error| ServerError::Listen(*address, error);
+                TcpListener::bind(*address).await.map_err(failed)
+            }
+            Self::Socket(socket) => {
+                let socket = socket.try_clone().and_then(TcpListener::try_from);
+                socket.map_err(ServerError::Sockets)
+            }
+        }
+    }
 }
 
 /// Why a server ended.
@@ -157,9 +181,8 @@ impl Server {
     ) -> Result<Self, ServerError> {
         config.limits = config.limits.clamped();
         config.limits.token_required |= config.verifier.is_some();
-        let failed = |error| ServerError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let listener = config.listen.listener().await?;
+        let address = listener.local_addr().map_err(ServerError::Sockets)?;
         let handshakes = Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS);
         let (metrics, life) = (Metrics::default(), Arc::<Life>::default());
         let admin = match config.admin {

@@ -1,7 +1,7 @@
 //! The options of the server.
 
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,23 +9,21 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use parlor_core::Limits;
-use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Tls, TlsError, Verifier};
+use parlor_smol::{
+    AllowedOrigin, Config, IpNet, Listen, Retention, Storage, Tls, TlsError, Verifier,
+};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::key_file::{KeyFileError, with_key};
+use super::listen::{ListenAddress, address};
 use super::tasks::Data;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Serve {
-    /// Address to listen on; port 0 picks a free one. PORT in the environment replaces the port.
-    #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN", default_value = "127.0.0.1:8080", value_parser = address)]
-    listen: SocketAddr,
-
-    /// Port that replaces the one of --listen, as hosting platforms set it.
-    #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
-    port: Option<u16>,
+    #[command(flatten)]
+    listen: ListenAddress,
 
     /// Address of a port for operators: /healthz, /readyz and /metrics. Not for the public.
     #[arg(long, value_name = "ADDR", env = "PARLOR_ADMIN", value_parser = address)]
@@ -178,10 +176,6 @@ impl Serve {
     }
 
     pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
-        let mut listen = self.listen;
-        if let Some(port) = self.port {
-            listen.set_port(port);
-        }
         let limits = Limits {
             connections: self.max_connections,
             connections_per_address: self.max_connections_per_address,
@@ -204,7 +198,7 @@ impl Serve {
             (Storage::Directory { dir, retention }, crash_dir)
         };
         Ok(Config {
-            listen,
+            listen: Listen::Address(self.listen.socket_addr()),
             admin: self.admin,
             limits,
             verifier: self.verifier()?.map(Arc::new),
@@ -232,15 +226,6 @@ impl Serve {
             (None, None) => Ok(None),
         }
     }
-}
-
-/// An address with its port, by number or by name.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let usage = "give an address and a port, such as 127.0.0.1:8080 or [::]:8080";
-    let mut found = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; {usage}"))?;
-    found.next().ok_or_else(|| usage.into())
 }
 
 /// A network, or one address.

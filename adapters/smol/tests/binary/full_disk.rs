@@ -1,14 +1,12 @@
 //! A disk that takes nothing more, and then takes something again, under a server that goes on.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::process::Command;
 use std::time::Instant;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
-use super::{Chat, PATIENCE, Running, alone, read_to_close};
+use super::{Chat, PATIENCE, Running, alone, output, parlor, read_to_close, text};
 
 /// No file may become larger than that, and nothing may be written behind it.
 fn limit(running: &Running, bytes: Option<u64>) {
@@ -20,18 +18,16 @@ fn limit(running: &Running, bytes: Option<u64>) {
     prlimit(Some(server), Resource::Fsize, limit).expect("it is a process of ours");
 }
 
-/// What `/healthz` answers.
+/// What `parlor health` says.
 fn health(running: &Running) -> String {
-    let mut stream = TcpStream::connect(running.address).expect("it listens");
-    let patience = stream.set_read_timeout(Some(PATIENCE));
-    patience.expect("it is a good time-out");
-    let ask = b"GET /healthz HTTP/1.1\r\nHost: parlor\r\nConnection: close\r\n\r\n";
-    stream.write_all(ask).expect("it reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("it is HTTP");
-    let status = head.split_whitespace().nth(1).expect("it has a status");
-    format!("{status} {}", body.trim_end())
+    let mut command = parlor(&["health"]);
+    let asked = output(command.env("PARLOR_LISTEN", running.address.to_string()));
+    let said = [text(&asked.stdout), text(&asked.stderr)].concat();
+    let answer = said.split_once("/healthz answered ");
+    let (line, _) = answer.map_or((said.as_str(), ""), |(_, answer)| {
+        answer.split_once(';').expect("it says what to do")
+    });
+    line.trim_end().into()
 }
 
 fn wait_for_health(running: &Running, expected: &str) {
@@ -43,8 +39,8 @@ fn wait_for_health(running: &Running, expected: &str) {
 
 #[test]
 fn a_full_disk_loses_nothing_and_is_survived() {
-    const HEALTHY: &str = "200 ok";
-    const ILL: &str = "503 messages cannot be stored";
+    const HEALTHY: &str = "ok";
+    const ILL: &str = "503: messages cannot be stored";
     let dir = tempfile::tempdir().expect("there is room");
     // Without this the system ends whoever writes too much.
     let mut command = Command::new("sh");

@@ -7,7 +7,9 @@ mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod health;
 mod log;
+mod service;
 mod tls;
 mod tokens;
 
@@ -48,7 +50,10 @@ fn durable(dir: &Path, args: &[&str]) -> Command {
 
 /// Keeps away what is set around the tests.
 fn alone(command: &mut Command) {
-    command.stdin(Stdio::null()).env_remove("PORT");
+    command.stdin(Stdio::null());
+    for variable in ["PORT", "NOTIFY_SOCKET", "LISTEN_FDS", "WATCHDOG_USEC"] {
+        command.env_remove(variable);
+    }
     let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for variable in variables.filter(|name| name.starts_with("PARLOR_")) {
         command.env_remove(variable);
@@ -57,7 +62,16 @@ fn alone(command: &mut Command) {
 
 /// What a run that ends by itself leaves behind.
 fn output(command: &mut Command) -> Output {
-    command.output().expect("the binary runs")
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the binary runs");
+    let id = child.id().to_string();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(PATIENCE) else {
+        let killed = Command::new("kill").arg(id).status();
+        panic!("it goes on, but for a kill, which says {killed:?}");
+    };
+    output.expect("it can be waited for")
 }
 
 fn text(bytes: &[u8]) -> &str {
