@@ -21,12 +21,13 @@ impl Beside {
     }
 
     /// Goes on until `main` is through.
-    pub(crate) async fn during<T>(&mut self, main: impl Future<Output = T>) -> T {
+    // No async fn: that would have space for `main` twice, as it comes and as it is awaited.
+    pub(crate) fn during<T>(&mut self, main: impl Future<Output = T>) -> impl Future<Output = T> {
         let go_on = async {
             self.await;
             future::pending().await
         };
-        main.or(go_on).await
+        main.or(go_on)
     }
 }
 

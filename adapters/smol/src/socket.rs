@@ -1,4 +1,4 @@
-//! The sockets of WebSocket connections, and how tasks learn that they are ready.
+//! The sockets of connections, and how tasks learn that they are ready.
 //!
 //! smol's own reactor asks the kernel anew each time a task waits for a socket, hands out one
 //! readiness at a time, and shares its work with a helper thread, whose interference costs up to a

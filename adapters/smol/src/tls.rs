@@ -33,8 +33,8 @@ use crate::socket::Socket;
 /// waits in the hub, which may still cut the connection and decide anew.
 const PIPE_BYTES: usize = 64 << 10;
 
-/// A stream behind its handshake.
-pub(crate) type TlsStream = server::TlsStream<Socket>;
+/// A stream behind its handshake. Boxed, or the task would have space for it in each of its stages.
+pub(crate) type TlsStream = Box<server::TlsStream<Socket>>;
 
 /// A certificate and its key, from files that may be read again.
 pub struct Tls {
@@ -94,7 +94,7 @@ impl Tls {
             Timer::after(timeout).await;
             Err(io::ErrorKind::TimedOut.into())
         };
-        self.acceptor().accept(socket).or(late).await
+        self.acceptor().accept(socket).or(late).await.map(Box::new)
     }
 
     fn acceptor(&self) -> TlsAcceptor {
