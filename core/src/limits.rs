@@ -75,6 +75,10 @@ pub struct Limits {
     /// The kernel's send buffer for one socket (SO_SNDBUF), bytes: without it Linux buffers up to
     /// 4 MB for a client that does not read.
     pub send_buffer_bytes: u32,
+    /// The kernel's receive buffer for one socket (SO_RCVBUF), bytes: twice the longest frame.
+    /// Without it Linux keeps up to 6 MB of what a client sends while the server does not read it,
+    /// and it does not read whoever waits for an answer.
+    pub receive_buffer_bytes: u32,
 
     /// Between two pings, ms: below the 30 to 60 s after which proxies drop a silent connection.
     pub ping_interval_ms: u32,
@@ -116,6 +120,7 @@ impl Default for Limits {
             outbox_bytes: 1 << 20,
             outbox_total_bytes: 1 << 30,
             send_buffer_bytes: 128 << 10,
+            receive_buffer_bytes: 128 << 10,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 10_000,
             hello_timeout_ms: 10_000,

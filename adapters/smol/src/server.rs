@@ -474,12 +474,42 @@ fn handshake_timeout(limits: &Limits) -> Duration {
 fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     // A frame is written whole, and is to leave at once.
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_send_buffer_size(limits.send_buffer_bytes as usize)
+    let socket = SockRef::from(stream);
+    socket.set_recv_buffer_size(limits.receive_buffer_bytes as usize)?;
+    socket.set_send_buffer_size(limits.send_buffer_bytes as usize)
 }
 
 async fn tick(hub: Handle) {
     let mut seconds = Timer::interval(Duration::from_secs(1));
     while seconds.next().await.is_some() {
         hub.tick();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use super::*;
+
+    #[test]
+    fn the_system_keeps_no_more_for_a_socket_than_it_was_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let stream = TcpStream::try_from(accepted).unwrap();
+        let limits = Limits {
+            send_buffer_bytes: 40 << 10,
+            receive_buffer_bytes: 50 << 10,
+            ..Limits::default()
+        };
+        prepare(&stream, &limits).unwrap();
+        let socket = SockRef::from(&stream);
+        // Linux says twice the number, since it counts what it needs itself.
+        let told = |bytes: u32| [bytes as usize, 2 * bytes as usize];
+        let (sent, received) = (socket.send_buffer_size(), socket.recv_buffer_size());
+        assert!(told(limits.send_buffer_bytes).contains(&sent.unwrap()));
+        assert!(told(limits.receive_buffer_bytes).contains(&received.unwrap()));
+        assert!(stream.nodelay().unwrap());
     }
 }
