@@ -3,6 +3,7 @@
 
 pub mod action;
 pub mod client;
+pub mod dice;
 pub mod driven_hub;
 pub mod fuzz;
 pub mod model;
