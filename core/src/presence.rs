@@ -177,6 +177,8 @@ pub(crate) struct Presence {
     names: BTreeMap<NameKey, UserId>,
     guests: BTreeMap<ResumeToken, UserId>,
     rooms: BTreeMap<RoomId, Room>,
+    /// Members of all rooms together.
+    members: usize,
     next_user: u64,
 }
 
@@ -346,6 +348,11 @@ impl Presence {
         self.rooms.keys()
     }
 
+    /// Members of all rooms together.
+    pub(crate) const fn member_count(&self) -> usize {
+        self.members
+    }
+
     /// Lets a join wait for its room, under `load` if it is the first.
     pub(crate) fn wait(&mut self, room: &RoomId, load: LoadId, join: Join) {
         let Some(connection) = self.connections.get_mut(&join.conn) else {
@@ -395,7 +402,7 @@ impl Presence {
         connection.rooms.insert(id.clone());
         let room = self.rooms.entry(id.clone()).or_default();
         room.shared = Shared(None);
-        room.members.insert(conn);
+        self.members += usize::from(room.members.insert(conn));
         if let Some(stay) = room.users.get_mut(&user) {
             stay.connections += 1;
             return false;
@@ -422,7 +429,7 @@ impl Presence {
             return None;
         }
         room.shared = Shared(None);
-        room.members.remove(&conn);
+        self.members -= usize::from(room.members.remove(&conn));
         let stay = room.users.get_mut(&user)?;
         stay.connections -= 1;
         let last_of_user = stay.connections == 0;
@@ -499,7 +506,10 @@ impl Presence {
         for (id, room) in &self.rooms {
             self.check_room(id, room, limits)?;
         }
-        Ok(())
+        let members: usize = self.rooms.values().map(Room::member_count).sum();
+        ensure(members == self.members, Invariant::Presence, || {
+            format!("{members} members are counted as {}", self.members)
+        })
     }
 
     fn check_connection(

@@ -141,6 +141,22 @@ impl RequestKind {
             | Self::Ping => false,
         }
     }
+
+    /// As how many frames it counts in flood control. An answer of up to 256 KiB, or a look at
+    /// thousands of rooms or users, takes as much as ten messages; a join counts for less, so that
+    /// a client can come back into a hundred rooms at once.
+    #[must_use]
+    pub const fn frames(&self) -> u32 {
+        match self {
+            Self::GetHistory { .. } | Self::ListRooms { .. } | Self::ListUsers { .. } => 10,
+            Self::Join { .. } => 2,
+            Self::Hello { .. }
+            | Self::Leave { .. }
+            | Self::Message { .. }
+            | Self::Typing { .. }
+            | Self::Ping => 1,
+        }
+    }
 }
 
 /// The place in a room's log up to which a client has seen everything.

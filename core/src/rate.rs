@@ -38,11 +38,19 @@ impl Bucket {
     /// # Errors
     /// Milliseconds to wait, at least 1, when it comes too early; then nothing is taken.
     pub fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), u64> {
-        if rate.per_second == 0 {
+        self.take_many(1, rate, now)
+    }
+
+    /// Takes `count` events at once; more than a burst pass after a silence.
+    ///
+    /// # Errors
+    /// Milliseconds to wait, at least 1, when they come too early; then nothing is taken.
+    pub fn take_many(&mut self, count: u32, rate: Rate, now: Timestamp) -> Result<(), u64> {
+        if rate.per_second == 0 || count == 0 {
             return Ok(());
         }
         let interval_us = 1_000_000 / u64::from(rate.per_second);
-        let tolerance_us = interval_us * u64::from(rate.burst.saturating_sub(1));
+        let tolerance_us = interval_us * u64::from(rate.burst.saturating_sub(count));
         let now_us = now.0.saturating_mul(1000);
         let early_us = self
             .next_us
@@ -51,7 +59,8 @@ impl Bucket {
         if early_us > 0 {
             return Err(early_us.div_ceil(1000));
         }
-        self.next_us = self.next_us.max(now_us).saturating_add(interval_us);
+        let taken_us = interval_us * u64::from(count);
+        self.next_us = self.next_us.max(now_us).saturating_add(taken_us);
         Ok(())
     }
 }
@@ -75,6 +84,24 @@ mod tests {
         assert_eq!(bucket.take(RATE, Timestamp(1099)), Err(1));
         assert_eq!(bucket.take(RATE, Timestamp(1100)), Ok(()));
         assert_eq!(bucket.take(RATE, Timestamp(1100)), Err(100));
+    }
+
+    #[test]
+    fn many_at_once_are_as_many_one_after_the_other() {
+        for count in 0..=RATE.burst {
+            let (mut at_once, mut in_turn) = (Bucket::default(), Bucket::default());
+            assert_eq!(at_once.take_many(count, RATE, Timestamp(7)), Ok(()));
+            for _ in 0..count {
+                assert_eq!(in_turn.take(RATE, Timestamp(7)), Ok(()));
+            }
+            assert_eq!(at_once, in_turn);
+        }
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take(RATE, Timestamp(0)), Ok(()));
+        assert_eq!(bucket.take_many(3, RATE, Timestamp(0)), Err(100));
+        assert_eq!(bucket.take_many(3, RATE, Timestamp(99)), Err(1));
+        assert_eq!(bucket.take_many(9, RATE, Timestamp(100)), Ok(()));
+        assert_eq!(bucket.take(RATE, Timestamp(100)), Err(700));
     }
 
     #[test]

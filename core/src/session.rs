@@ -86,13 +86,31 @@ impl Session {
         if let Err(verdict) = self.frame(now) {
             return verdict;
         }
-        match decode(text) {
-            Ok(decoded) if self.is_excess_typing(&decoded.request, now) => Verdict::Ignore,
-            Ok(decoded) => Verdict::Admit {
-                request: decoded.request,
-                token: decoded.token,
-            },
-            Err(refusal) => Verdict::Refuse(refusal),
+        let decoded = match decode(text) {
+            Ok(decoded) => decoded,
+            Err(refusal) => {
+                self.refusals_in_a_row = 0;
+                return Verdict::Refuse(refusal);
+            }
+        };
+        let request = decoded.request;
+        // Itself is counted already, and what a burst is too small for passes after a silence.
+        let more = request.kind.frames().min(self.frame_rate.burst).max(1) - 1;
+        if let Err(retry_after_ms) = self.frames.take_many(more, self.frame_rate, now) {
+            let refusal = Refusal {
+                room: request.kind.room().cloned(),
+                reference: request.reference,
+                ..Refusal::new(ErrorCode::RateLimited)
+            };
+            return self.too_fast(retry_after_ms, refusal);
+        }
+        self.refusals_in_a_row = 0;
+        if self.is_excess_typing(&request, now) {
+            return Verdict::Ignore;
+        }
+        Verdict::Admit {
+            request,
+            token: decoded.token,
         }
     }
 
@@ -100,7 +118,11 @@ impl Session {
     /// that there is no error for one too many.
     pub fn control(&mut self, now: Timestamp) -> Verdict {
         match self.frame(now) {
-            Ok(()) | Err(Verdict::Refuse(_)) => Verdict::Ignore,
+            Ok(()) => {
+                self.refusals_in_a_row = 0;
+                Verdict::Ignore
+            }
+            Err(Verdict::Refuse(_)) => Verdict::Ignore,
             Err(verdict) => verdict,
         }
     }
@@ -160,17 +182,18 @@ impl Session {
     /// Any frame is a sign of life, and counts.
     fn frame(&mut self, now: Timestamp) -> Result<(), Verdict> {
         self.pong_by = None;
-        let Err(retry_after_ms) = self.frames.take(self.frame_rate, now) else {
-            self.refusals_in_a_row = 0;
-            return Ok(());
-        };
+        let taken = self.frames.take(self.frame_rate, now);
+        let refusal = Refusal::new(ErrorCode::RateLimited);
+        taken.map_err(|retry_after_ms| self.too_fast(retry_after_ms, refusal))
+    }
+
+    fn too_fast(&mut self, retry_after_ms: u64, mut refusal: Refusal) -> Verdict {
         self.refusals_in_a_row += 1;
         if self.refusals_in_a_row >= self.most_refusals {
-            return Err(Verdict::Close(CloseReason::Flooding));
+            return Verdict::Close(CloseReason::Flooding);
         }
-        let mut refusal = Refusal::new(ErrorCode::RateLimited);
         refusal.retry_after_ms = Some(retry_after_ms);
-        Err(Verdict::Refuse(refusal))
+        Verdict::Refuse(refusal)
     }
 
     /// Typing is the first thing to go: it is dropped without a word beyond the rate of messages.
@@ -183,6 +206,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Ref;
 
     const PING: &str = r#"{"type":"ping"}"#;
     const TYPING: &str = r#"{"type":"typing","roomId":"r","active":true}"#;
@@ -387,6 +411,44 @@ mod tests {
             session.text(PING, at(0)),
             Verdict::Close(CloseReason::Flooding)
         );
+    }
+
+    #[test]
+    fn what_asks_for_much_counts_as_many_frames() {
+        const PAGE: &str = r#"{"type":"get_history","roomId":"r","ref":"p"}"#;
+        const JOIN: &str = r#"{"type":"join","roomId":"r"}"#;
+        for (text, at_once) in [
+            (PAGE, 20),
+            (r#"{"type":"list_rooms"}"#, 20),
+            (r#"{"type":"list_users","roomId":"r"}"#, 20),
+            (JOIN, 100),
+            (PING, 200),
+        ] {
+            let mut session = session();
+            for _ in 0..at_once {
+                assert!(is_admitted(&session.text(text, at(0))), "{text}");
+            }
+            assert!(refused_for_ms(session.text(text, at(0))).is_some());
+            assert!(is_admitted(&session.text(PING, at(100))));
+        }
+    }
+
+    #[test]
+    fn who_goes_on_asking_for_much_is_flooding() {
+        let page = r#"{"type":"get_history","roomId":"r","ref":"p"}"#;
+        let mut session = strict();
+        assert!(is_admitted(&session.text(page, at(0))));
+        // A frame passes each half second, and the rest of the four that it counts as does not.
+        for round in 1..3 {
+            let Verdict::Refuse(refusal) = session.text(page, at(500 * round)) else {
+                panic!("it is refused in round {round}");
+            };
+            assert_eq!(refusal.code, ErrorCode::RateLimited);
+            assert_eq!(refusal.retry_after_ms, Some(1500));
+            assert_eq!(refusal.reference.as_ref().map(Ref::as_str), Some("p"));
+        }
+        let end = session.text(page, at(1500));
+        assert_eq!(end, Verdict::Close(CloseReason::Flooding));
     }
 
     #[test]

@@ -113,6 +113,12 @@ impl State {
         self.presence.room_count()
     }
 
+    /// How many members all rooms have together; a connection is one in each of its rooms.
+    #[must_use]
+    pub const fn member_count(&self) -> usize {
+        self.presence.member_count()
+    }
+
     /// Whether a join of `conn` waits for its room. Until it does not, a driver hands over nothing
     /// more of that connection (T-8).
     #[must_use]

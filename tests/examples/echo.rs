@@ -66,21 +66,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let config = Config {
         listen,
+        admin: None,
         limits,
         verifier: None,
+        tls: None,
         storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
         origins: vec![AllowedOrigin::ANY],
         trusted_proxies: Vec::new(),
+        lost_log_lines: None,
     };
     let executor = Arc::new(Executor::new());
     smol::block_on(executor.clone().run(async {
-        let server = Server::bind(config).await?;
+        let server = Server::bind(config, executor.clone()).await?;
         println!("echoing on ws://{}", server.address());
         let begin = |now: Timestamp| Echo {
             deadline: now.plus_ms(DAY_MS),
         };
-        let serving = server.run_protocol(executor.clone(), future::pending(), begin);
+        let serving = server.run_protocol(future::pending(), begin);
         executor.spawn(serving).await?;
         Ok(())
     }))

@@ -46,3 +46,20 @@ fn session() {
         fuzz::session(text);
     }
 }
+
+#[test]
+fn token() {
+    for text in corpus("token")
+        .iter()
+        .filter_map(|bytes| str::from_utf8(bytes).ok())
+    {
+        fuzz::token(text);
+    }
+}
+
+#[test]
+fn forwarded() {
+    for bytes in corpus("forwarded") {
+        fuzz::forwarding(&bytes);
+    }
+}

@@ -4,6 +4,7 @@
 use parlor_core::Limits;
 use parlor_tests::server::TestServer;
 
+mod admin;
 mod chat;
 mod closing;
 mod entrance;
@@ -13,10 +14,16 @@ mod http;
 mod page;
 mod shutdown;
 mod supervision;
+mod tls;
 mod tokens;
 
 fn server() -> TestServer {
     TestServer::start(unlimited())
+}
+
+/// The same server over TCP and over TLS.
+fn both(limits: &Limits) -> [TestServer; 2] {
+    [TestServer::start, TestServer::start_tls].map(|start| start(limits.clone()))
 }
 
 /// No flood control: tests talk faster than people.

@@ -1,13 +1,16 @@
 //! The repository itself: ARCHITECTURE.md, `Invariant` and the tests name the same invariants, and
-//! README.md names everything that a client may meet.
+//! README.md names everything that a client may meet, and what monitoring does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use parlor_core::decode::decode;
-use parlor_core::{CloseReason, ErrorCode, Invariant};
+use parlor_core::{CloseReason, ErrorCode, Invariant, Limits};
+use parlor_tests::client::Client;
+use parlor_tests::metrics;
 use parlor_tests::script::SERVER_MESSAGES;
+use parlor_tests::server::TestServer;
 
 /// The types of all requests.
 const REQUESTS: [&str; 9] = [
@@ -72,6 +75,50 @@ fn the_readme_names_every_message_and_code() {
 }
 
 #[test]
+fn the_readme_the_alerts_and_the_dashboard_name_the_metrics_that_there_are() {
+    let server = TestServer::start(Limits::default());
+    let mut client = Client::dial(server.admin_address());
+    client.write(b"GET /metrics HTTP/1.1\r\nHost: parlor\r\n\r\n");
+    let answer = client.response();
+    let (_, exposition) = answer.split_once("\r\n\r\n").expect("it has a body");
+    let samples = metrics::samples(exposition);
+    let there = metrics::names(&samples);
+
+    let mut wrong = Vec::new();
+    for file in [
+        "deploy/alerts.yml",
+        "deploy/alerts.test.yml",
+        "deploy/grafana.json",
+    ] {
+        let named = named_metrics(&read(file));
+        assert!(named.len() > 10, "{file} names {named:?}");
+        let missing = named.iter().filter(|name| !there.contains(name.as_str()));
+        wrong.extend(missing.map(|name| format!("{file} names {name}, which there is not")));
+    }
+    let readme = named_metrics(&read("README.md"));
+    let help = metrics::help(exposition);
+    let family = |name: &str, suffixes: &[&str]| {
+        let bare = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+        bare.unwrap_or(name).to_string()
+    };
+    let of_histogram = ["_bucket", "_sum", "_count"];
+    let families: BTreeSet<String> = there
+        .iter()
+        .map(|name| family(name, &of_histogram))
+        .collect();
+    for name in readme.symmetric_difference(&families) {
+        wrong.push(format!("{name} is either not in README.md, or there alone"));
+    }
+    for name in &families {
+        let told = help.get(&*family(name, &["_total", "_info"]));
+        if told.is_none_or(|told| told.len() < 5) {
+            wrong.push(format!("{name} has no help"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_error_about_an_unknown_type_names_every_request() {
     let message = ErrorCode::UnknownMessage.message();
     assert!(message.ends_with(&format!(" {}.", REQUESTS.join(", "))));
@@ -96,6 +143,22 @@ fn root() -> &'static Path {
 
 fn read(document: &str) -> String {
     fs::read_to_string(root().join(document)).unwrap_or_default()
+}
+
+/// The words in a document that are names of metrics.
+fn named_metrics(document: &str) -> BTreeSet<String> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let words = document.split(|c| !is_of_name(c));
+    // Elsewhere the server knows nothing of its process.
+    let has_process = cfg!(target_os = "linux");
+    let is_metric =
+        |word: &&str| word.starts_with("parlor_") || has_process && word.starts_with("process_");
+    let crates = ["parlor_core", "parlor_hub", "parlor_smol", "parlor_sqlite"];
+    words
+        .filter(is_metric)
+        .filter(|word| !crates.contains(word))
+        .map(String::from)
+        .collect()
 }
 
 /// The numbers in the first column of the tables of "Invariants", and how often each stands there.

@@ -3,10 +3,15 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_rustls::pki_types::ServerName;
+use futures_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
+
+use crate::certificate::NAME;
 
 /// A guard against tests that hang: nothing that is awaited takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,12 +49,33 @@ pub enum Incoming {
     Close(Option<u16>),
 }
 
+/// Where a server is, and whether it speaks TLS.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What a client needs to know for TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl From<SocketAddr> for Door {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
+
 /// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read and not yet understood.
     read: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// A client's frame: masked, as it must be.
@@ -90,7 +116,7 @@ impl Client {
     /// # Panics
     /// When the server does not let it in.
     #[must_use]
-    pub fn connect(server: SocketAddr) -> Self {
+    pub fn connect(server: impl Into<Door>) -> Self {
         let mut client = Self::dial(server);
         client.upgrade();
         client
@@ -101,7 +127,7 @@ impl Client {
     /// # Panics
     /// When the server does not let it in.
     #[must_use]
-    pub fn connect_narrow(server: SocketAddr) -> Self {
+    pub fn connect_narrow(server: impl Into<Door>) -> Self {
         let mut client = Self::dial_narrow(server);
         client.upgrade();
         client
@@ -112,8 +138,10 @@ impl Client {
     /// # Panics
     /// When nobody listens.
     #[must_use]
-    pub fn dial(server: SocketAddr) -> Self {
-        Self::on(TcpStream::connect(server).expect("the server listens"))
+    pub fn dial(server: impl Into<Door>) -> Self {
+        let door = server.into();
+        let stream = TcpStream::connect(door.address);
+        Self::on(stream.expect("the server listens"), door.tls)
     }
 
     /// The same for a client whose system takes little before the client reads.
@@ -121,18 +149,29 @@ impl Client {
     /// # Panics
     /// When nobody listens.
     #[must_use]
-    pub fn dial_narrow(server: SocketAddr) -> Self {
+    pub fn dial_narrow(server: impl Into<Door>) -> Self {
+        let door = server.into();
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("it is small");
-        socket.connect(&server.into()).expect("the server listens");
-        Self::on(socket.into())
+        let connected = socket.connect(&door.address.into());
+        connected.expect("the server listens");
+        Self::on(socket.into(), door.tls)
     }
 
-    fn on(stream: TcpStream) -> Self {
+    fn on(stream: TcpStream, tls: Option<Arc<ClientConfig>>) -> Self {
         stream.set_nodelay(true).expect("it is a TCP connection");
         for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
             set(&stream, Some(PATIENCE)).expect("it is a good time-out");
         }
+        let stream = match tls {
+            None => Stream::Tcp(stream),
+            Some(config) => {
+                let name = ServerName::try_from(NAME).expect("it is a name");
+                let connection = ClientConnection::new(config, name);
+                let connection = connection.expect("the configuration is good");
+                Stream::Tls(Box::new(StreamOwned::new(connection, stream)))
+            }
+        };
         Self {
             stream,
             read: Vec::new(),
@@ -162,7 +201,10 @@ impl Client {
     /// # Errors
     /// When it has.
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.stream {
+            Stream::Tcp(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
     }
 
     /// Sends one frame.
@@ -298,13 +340,54 @@ impl Client {
         assert!(!self.fill(), "nothing more is awaited: {:?}", self.read);
     }
 
+    /// Everything that still comes, and whether the end is one: over TLS it has to be said.
+    ///
+    /// # Panics
+    /// When there is no end.
+    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+        let unsaid = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+        let ended = loop {
+            match self.try_fill() {
+                Ok(true) => {}
+                Ok(false) => break true,
+                Err(error) if unsaid.contains(&error.kind()) => break false,
+                Err(error) => panic!("it does not end: {error}"),
+            }
+        };
+        (std::mem::take(&mut self.read), ended)
+    }
+
+    /// What TLS knows of the connection.
+    ///
+    /// # Panics
+    /// When it does not speak TLS.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        match &mut self.stream {
+            Stream::Tcp(_) => panic!("it speaks no TLS"),
+            Stream::Tls(stream) => &mut stream.conn,
+        }
+    }
+
     /// Ends the sending half.
     ///
     /// # Panics
     /// When the connection is broken.
     pub fn finish(&mut self) {
-        let finished = self.stream.shutdown(Shutdown::Write);
-        finished.expect("the connection stands");
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            stream.flush().expect("the server reads");
+        }
+        self.truncate();
+    }
+
+    /// The same without a word of TLS.
+    pub fn truncate(&mut self) {
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        };
+        // Fails when the server has reset the connection, which is as good.
+        let _ = stream.shutdown(Shutdown::Write);
     }
 
     /// Closes as a client should.
@@ -355,19 +438,31 @@ impl Client {
         std::mem::replace(&mut self.read, rest)
     }
 
-    /// Reads some more; false at the end of the connection, also if it was reset.
+    /// Reads some more; false at the end of the connection, also if it was reset. Over TLS an end
+    /// without a word is a failure.
     fn fill(&mut self) -> bool {
+        match self.try_fill() {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing comes: {error}"),
+        }
+    }
+
+    fn try_fill(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 4096];
         loop {
-            match self.stream.read(&mut bytes) {
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(&mut bytes),
+                Stream::Tls(stream) => stream.read(&mut bytes),
+            };
+            match read {
                 Ok(count) => {
                     self.read.extend_from_slice(&bytes[..count]);
-                    return count > 0;
+                    return Ok(count > 0);
                 }
                 // A read with a time-out is not begun again by the system (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
-                Err(error) => panic!("nothing comes: {error}"),
+                Err(error) => return Err(error),
             }
         }
     }

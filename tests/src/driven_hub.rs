@@ -15,10 +15,12 @@ use parlor_core::{
     Timestamp,
 };
 use parlor_hub::{
-    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore, Store,
-    StoreError, StoreWorker,
+    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore,
+    Metrics, Outlet, Store, StoreError, StoreWorker,
 };
+use prometheus_client::registry::Registry;
 
+use crate::metrics::{Samples, samples};
 use crate::virtual_socket::{Received, VirtualSocket};
 
 /// A future that is polled only when it was woken, so that a wake-up which gets lost is a future
@@ -91,6 +93,7 @@ pub struct DrivenHub {
     worker: Option<StoreWorker>,
     now: Arc<AtomicU64>,
     crashes: Arc<Mutex<Vec<CrashReport>>>,
+    metrics: Registry,
     connections: u64,
 }
 
@@ -134,10 +137,14 @@ impl DrivenHub {
         let now = Arc::new(AtomicU64::new(START));
         let crashes = Arc::<Mutex<Vec<CrashReport>>>::default();
         let (clock, reports) = (now.clone(), crashes.clone());
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
         let (hub, handle, worker) = make(HubConfig {
             limits: limits.clone(),
             clock: Box::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             on_crash: Box::new(move |report| lock(&reports).push(report)),
+            metrics,
         });
         Self {
             run: Task::new(hub.run()),
@@ -145,6 +152,7 @@ impl DrivenHub {
             worker,
             now,
             crashes,
+            metrics: registry,
             connections: 0,
         }
     }
@@ -200,6 +208,18 @@ impl DrivenHub {
         std::mem::take(&mut lock(&self.crashes))
     }
 
+    /// Its metrics, as they are read from outside.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
+    pub fn metrics(&self) -> Samples {
+        let mut text = String::new();
+        let written = prometheus_client::encoding::text::encode(&mut text, &self.metrics);
+        written.expect("writing to memory does not fail");
+        samples(&text)
+    }
+
     /// Asks for the goodbye.
     pub fn shutdown(&mut self) -> Option<Result<(), HubError>> {
         let handle = self.handle.clone();
@@ -224,13 +244,18 @@ impl DrivenHub {
     }
 
     /// A new connection that the hub has not looked at yet.
+    pub fn open(&mut self) -> Client {
+        let (socket, outlet) = VirtualSocket::pair();
+        self.open_with(socket, outlet)
+    }
+
+    /// The same through an outlet of one's own, whose bytes somehow come to `socket`.
     ///
     /// # Panics
     /// When the hub is gone, or has no room for it.
-    pub fn open(&mut self) -> Client {
+    pub fn open_with(&mut self, socket: VirtualSocket, outlet: impl Outlet + 'static) -> Client {
         self.connections += 1;
         let token = ResumeToken::from_random(self.connections.into());
-        let (socket, outlet) = VirtualSocket::pair();
         let handle = self.handle.clone();
         let mut connect = Task::new(async move { handle.connect(token, outlet).await });
         connect.run();

@@ -2,10 +2,12 @@
 //! `fuzz/` share.
 
 pub mod action;
+pub mod certificate;
 pub mod client;
 pub mod dice;
 pub mod driven_hub;
 pub mod fuzz;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod run;

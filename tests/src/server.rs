@@ -8,14 +8,18 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Verifier};
+use parlor_smol::{Chat, Config, Protocol, Server, ServerError, Storage, Tls, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
+
+use crate::certificate::Certificate;
+use crate::client::Door;
 
 /// A server that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct TestServer {
-    address: SocketAddr,
+    door: Door,
+    admin: SocketAddr,
     /// Dropping it is the signal to stop.
     running: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
@@ -27,6 +31,13 @@ impl TestServer {
     pub fn start(limits: Limits) -> Self {
         let of_sessions = limits.clone();
         Self::start_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+    }
+
+    /// A chat server that speaks TLS, with a certificate that its clients trust.
+    #[must_use]
+    pub fn start_tls(limits: Limits) -> Self {
+        let of_sessions = limits.clone();
+        Self::start_tls_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
     }
 
     /// A chat server that lets nobody in without a token.
@@ -79,6 +90,28 @@ impl TestServer {
         Self::start_server(config, |server| server, protocol)
     }
 
+    /// The same over TLS.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    #[must_use]
+    pub fn start_tls_protocol<P: Protocol>(
+        limits: Limits,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+    ) -> Self {
+        let certificate = Certificate::default();
+        let dir = tempfile::tempdir().expect("there is room");
+        let [cert, key] = certificate.write(dir.path());
+        let tls = Tls::load(cert, key).expect("the files are good");
+        let config = Config {
+            tls: Some(Arc::new(tls)),
+            ..config(limits, std::env::temp_dir())
+        };
+        let mut server = Self::start_server(config, |server| server, protocol);
+        server.door.tls = Some(certificate.trust());
+        server
+    }
+
     fn start_server<P: Protocol>(
         config: Config,
         change: impl FnOnce(Server) -> Server + Send + 'static,
@@ -89,18 +122,21 @@ impl TestServer {
         let thread = thread::spawn(move || {
             let executor = Arc::new(Executor::new());
             smol::block_on(executor.clone().run(async {
-                let server = change(Server::bind(config).await?);
-                let listens = tell_address.send(server.address());
+                let server = change(Server::bind(config, executor.clone()).await?);
+                let admin = server.admin_address().expect("it was asked for");
+                let listens = tell_address.send((server.address(), admin));
                 listens.expect("the test waits for the address");
                 let stop = async move {
                     let _ = stopped.recv().await;
                 };
-                let serving = server.run_protocol(executor.clone(), stop, protocol);
+                let serving = server.run_protocol(stop, protocol);
                 executor.spawn(serving).await
             }))
         });
+        let (address, admin) = address.recv().expect("the server listens");
         Self {
-            address: address.recv().expect("the server listens"),
+            door: address.into(),
+            admin,
             running: Some(running),
             thread: Some(thread),
         }
@@ -109,7 +145,19 @@ impl TestServer {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address
+    }
+
+    /// The same for clients, who have to know whether it speaks TLS.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// Where its operator's port is.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Tells it to stop; it says goodbye to everybody meanwhile.
@@ -151,12 +199,15 @@ impl TestServer {
 fn config(limits: Limits, crash_dir: PathBuf) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         limits,
         verifier: None,
+        tls: None,
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),
         trusted_proxies: Vec::new(),
+        lost_log_lines: None,
     }
 }
 

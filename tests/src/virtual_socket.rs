@@ -107,6 +107,12 @@ impl VirtualSocket {
         lock(&self.0).most_per_write = bytes;
     }
 
+    /// How many bytes it took so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        lock(&self.0).bytes.len()
+    }
+
     /// From here on every write fails.
     pub fn fail(&self) {
         self.break_by(Fault::Fails);

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use parlor_core::{CloseReason, ConnId, Effect, Recipients, ServerMessage};
 
 use crate::frame::Frame;
+use crate::metrics::Moment;
 use crate::store::Append;
 
 /// Events in one batch: a turn of about a millisecond, so that whoever came last does not wait
@@ -33,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) effects: Vec<Effect>,
     /// Each stands before the effect of its index.
     locals: VecDeque<(usize, Local)>,
+    /// When the messages were read that are said here.
+    pub(crate) received: Vec<Moment>,
     events: usize,
     weighed: usize,
     bytes: usize,
@@ -47,6 +50,15 @@ pub(crate) enum Step {
 impl Batch {
     pub(crate) fn push_local(&mut self, local: Local) {
         self.locals.push_back((self.effects.len(), local));
+    }
+
+    /// A message that was read then left the effects behind `before`. One that was refused is
+    /// nobody's delivery.
+    pub(crate) fn note_received(&mut self, received: Moment, before: usize) {
+        let is_append = |effect: &Effect| matches!(effect, Effect::Append { .. });
+        if self.effects[before..].iter().any(is_append) {
+            self.received.push(received);
+        }
     }
 
     /// One more event was applied to it, or a control frame was put into it.
@@ -65,6 +77,10 @@ impl Batch {
 
     pub(crate) const fn is_full(&self) -> bool {
         self.events >= MOST_EVENTS || self.bytes >= MOST_BYTES
+    }
+
+    pub(crate) const fn events(&self) -> usize {
+        self.events
     }
 
     pub(crate) fn appends(&self) -> Vec<Append> {
@@ -90,6 +106,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.effects.clear();
         self.locals.clear();
+        self.received.clear();
         (self.events, self.weighed, self.bytes) = (0, 0, 0);
         // What one large batch took is not kept for ever.
         self.effects.shrink_to(KEPT_EFFECTS);

@@ -13,6 +13,7 @@ use tracing::{debug, info};
 
 use crate::frame::{Frame, close_frame};
 use crate::inbox::{Internal, Released};
+use crate::metrics::Metrics;
 use crate::outlet::{Outbox, Outlet};
 
 /// What a frame is worth when there is no room for all.
@@ -38,6 +39,9 @@ pub(crate) struct Fanout {
     total_bytes: u64,
     scratch: Vec<u8>,
     internal: Sender<Internal>,
+    metrics: Metrics,
+    /// Bytes written since they were last asked for.
+    sent_bytes: u64,
     /// Whose outlet is at work: the one to blame for a panic.
     writing: Option<ConnId>,
 }
@@ -83,7 +87,7 @@ impl Wake for LineWaker {
 }
 
 impl Fanout {
-    pub(crate) fn new(limits: &Limits, internal: Sender<Internal>) -> Self {
+    pub(crate) fn new(limits: &Limits, internal: Sender<Internal>, metrics: Metrics) -> Self {
         Self {
             now: Timestamp::default(),
             outbox_bytes: limits.outbox_bytes as usize,
@@ -96,6 +100,8 @@ impl Fanout {
             total_bytes: 0,
             scratch: Vec::new(),
             internal,
+            metrics,
+            sent_bytes: 0,
             writing: None,
         }
     }
@@ -128,17 +134,27 @@ impl Fanout {
         self.lines.is_empty()
     }
 
-    /// Queues a frame behind all earlier ones.
-    pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth) {
+    /// Bytes that wait for all lines together.
+    pub(crate) const fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Bytes written since this was last asked.
+    pub(crate) const fn take_sent_bytes(&mut self) -> u64 {
+        std::mem::replace(&mut self.sent_bytes, 0)
+    }
+
+    /// Queues a frame behind all earlier ones. True if it is queued.
+    pub(crate) fn send(&mut self, conn: ConnId, frame: &Frame, worth: Worth) -> bool {
         let Some(line) = self.lines.get_mut(&conn) else {
-            return;
+            return false;
         };
         if line.closing.is_some() {
-            return;
+            return false;
         }
         let waiting = line.outbox.bytes() + frame.len();
         if worth == Worth::Droppable && waiting > self.outbox_bytes / 4 {
-            return;
+            return false;
         }
         if waiting > self.outbox_bytes {
             return self.send_overflowing(conn, frame);
@@ -155,20 +171,22 @@ impl Fanout {
                 self.cut_worst();
             }
         }
+        true
     }
 
     /// What one turn has for a connection can be more than a queue holds, and is nobody's fault who
     /// reads: it is written before anybody is cut.
     #[cold]
-    fn send_overflowing(&mut self, conn: ConnId, frame: &Frame) {
+    fn send_overflowing(&mut self, conn: ConnId, frame: &Frame) -> bool {
         self.flush_line(conn);
         let Some(line) = self.lines.get(&conn) else {
-            return;
+            return false;
         };
         if line.outbox.bytes() + frame.len() > self.outbox_bytes {
             self.cut(conn);
+            false
         } else {
-            self.send(conn, frame, Worth::Kept);
+            self.send(conn, frame, Worth::Kept)
         }
     }
 
@@ -182,6 +200,7 @@ impl Fanout {
             return;
         };
         line.closing = Some(self.now.plus_ms(self.close_grace_ms));
+        self.metrics.closed(reason);
         if let Some(reason) = reason {
             let frame = close_frame(reason);
             self.total_bytes += frame.len() as u64;
@@ -208,7 +227,11 @@ impl Fanout {
     /// Drops a line whose outlet cannot be trusted any more.
     pub(crate) fn drop_writing(&mut self) -> Option<ConnId> {
         let conn = self.writing.take()?;
-        self.lines.remove(&conn);
+        if let Some(line) = self.lines.remove(&conn)
+            && line.closing.is_none()
+        {
+            self.metrics.closed(Some(CloseReason::Internal));
+        }
         // What the outlet took before it panicked was not counted yet.
         let waiting = self.lines.values().map(|line| line.outbox.bytes() as u64);
         self.total_bytes = waiting.sum();
@@ -352,13 +375,16 @@ impl Fanout {
                 written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
             }
             self.writing = None;
-            self.total_bytes -= (before - line.outbox.bytes()) as u64;
+            let taken = (before - line.outbox.bytes()) as u64;
+            self.total_bytes -= taken;
+            self.sent_bytes += taken;
             match written {
                 Poll::Ready(Ok(())) => {}
                 Poll::Pending => line.blocked = Some(self.now),
                 Poll::Ready(Err(error)) => {
                     debug!(%conn, %error, "cannot write");
                     if line.closing.is_none() {
+                        self.metrics.closed(None);
                         self.lost.push((conn, Cause::Disconnected));
                     }
                     return self.remove(conn, |outlet| outlet.abort());

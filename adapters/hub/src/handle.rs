@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_channel::{Receiver, Sender, TrySendError};
-use parlor_core::{CloseReason, ConnId, Identity, Input, Refusal, Request, ResumeToken};
+use parlor_core::{
+    CloseReason, ConnId, Identity, Input, Refusal, Request, RequestKind, ResumeToken,
+};
 
 use crate::frame::Frame;
 use crate::inbox::{Inbound, Internal, Released};
+use crate::metrics::{Metrics, Moment};
 use crate::outlet::Outlet;
 
 /// The hub is gone.
@@ -32,12 +35,24 @@ pub struct Handle {
 }
 
 /// What the hub and its handles both see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) metrics: Metrics,
     next_conn: AtomicU64,
     pub(crate) store_failed: AtomicBool,
     /// A tick is on its way.
     pub(crate) ticked: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            next_conn: AtomicU64::default(),
+            store_failed: AtomicBool::default(),
+            ticked: AtomicBool::default(),
+        }
+    }
 }
 
 impl Handle {
@@ -127,11 +142,13 @@ impl Connection {
     /// When the hub is gone, or has finished with this connection.
     pub async fn receive(&self, request: Request) -> Result<(), HubGone> {
         let holds = request.kind.holds();
-        self.send(Inbound::Input(Input::Received {
+        let is_message = matches!(request.kind, RequestKind::Message { .. });
+        let input = Input::Received {
             conn: self.id,
             request,
-        }))
-        .await?;
+        };
+        let received = is_message.then(Moment::now);
+        self.send(Inbound::Input { input, received }).await?;
         if holds {
             let Released = self.signals.recv().await.map_err(|_| HubGone)?;
         }
@@ -143,11 +160,11 @@ impl Connection {
     /// # Errors
     /// When the hub is gone.
     pub async fn refuse(&self, refusal: Refusal) -> Result<(), HubGone> {
-        self.send(Inbound::Input(Input::Refused {
+        let input = Input::Refused {
             conn: self.id,
             refusal,
-        }))
-        .await
+        };
+        self.input(input).await
     }
 
     /// Hands over verified claims; the `hello` that carried them follows.
@@ -155,11 +172,11 @@ impl Connection {
     /// # Errors
     /// When the hub is gone.
     pub async fn identify(&self, identity: Identity) -> Result<(), HubGone> {
-        self.send(Inbound::Input(Input::Identified {
+        let input = Input::Identified {
             conn: self.id,
             identity,
-        }))
-        .await
+        };
+        self.input(input).await
     }
 
     /// Queues a frame of the WebSocket's own (ping, pong, the answer to a close) behind what was
@@ -191,6 +208,17 @@ impl Connection {
     /// up.
     pub async fn finished(&self) {
         while self.signals.recv().await.is_ok() {}
+    }
+
+    /// Counts so many bytes of a message that was read, for the [`Metrics`](crate::Metrics).
+    pub fn count_received(&self, bytes: usize) {
+        let counter = &self.handle.shared.metrics.received_bytes;
+        counter.inc_by(bytes as u64);
+    }
+
+    async fn input(&self, input: Input) -> Result<(), HubGone> {
+        let received = None;
+        self.send(Inbound::Input { input, received }).await
     }
 
     async fn send(&self, inbound: Inbound) -> Result<(), HubGone> {

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 
 use async_channel::Receiver;
 use futures_lite::future;
+use parlor_core::protocol::ErrorMessage;
 use parlor_core::{
-    Cause, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, ServerMessage, State,
-    Timestamp,
+    Cause, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, Refusal, ServerMessage,
+    State, Timestamp,
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::batch::{Batch, Local, Step};
 use crate::crash::{CrashReport, Recorder};
@@ -23,6 +24,7 @@ use crate::fanout::{Fanout, Worth};
 use crate::frame::text_frame;
 use crate::handle::{Handle, Shared};
 use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
+use crate::metrics::{Metrics, Moment, Tally};
 use crate::store::{Answer, Question, Store, StoreError, StoreLink, StoreWorker};
 
 /// Panics that are survived within [`RESTART_WINDOW_MS`].
@@ -43,6 +45,8 @@ pub struct HubConfig {
     pub clock: Box<dyn FnMut() -> Timestamp + Send>,
     /// Keeps the report of a panic, for whoever looks into it.
     pub on_crash: Box<dyn FnMut(CrashReport) + Send>,
+    /// Where it tells what it does.
+    pub metrics: Metrics,
 }
 
 impl fmt::Debug for HubConfig {
@@ -97,8 +101,11 @@ pub struct Hub {
     building: Batch,
     /// The memory of the next one.
     spare: Batch,
-    /// What waits for its appends to be stored.
-    committing: Option<Batch>,
+    /// What waits for its appends to be stored, and since when.
+    committing: Option<(Batch, Moment)>,
+    /// When the messages were read that are about to be written.
+    writing: Vec<Moment>,
+    tally: Tally,
     /// Inputs of the hub's own making.
     follow_up: VecDeque<Input>,
     /// Who waits for a page.
@@ -147,7 +154,8 @@ impl Hub {
         config.limits = config.limits.clamped();
         let now = (config.clock)();
         let (to_inbox, inbox) = async_channel::bounded(INBOX_EVENTS);
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared::new(config.metrics.clone()));
+        config.metrics.limited_to(&config.limits);
         let handle = Handle {
             inbox: to_inbox,
             internal: to_internal.clone(),
@@ -159,7 +167,7 @@ impl Hub {
             inbox,
             internal,
             shared,
-            fanout: Fanout::new(&config.limits, to_internal),
+            fanout: Fanout::new(&config.limits, to_internal, config.metrics.clone()),
             store,
             store_state: StoreState::Working,
             generation: 0,
@@ -170,6 +178,8 @@ impl Hub {
             building: Batch::default(),
             spare: Batch::default(),
             committing: None,
+            writing: Vec::new(),
+            tally: Tally::default(),
             follow_up: VecDeque::new(),
             fetching: BTreeSet::new(),
             recorder: Recorder::default(),
@@ -238,13 +248,17 @@ impl Hub {
                     self.end(conn, Some(CloseReason::Internal));
                 }
             }
-            Incoming::Inbound(Inbound::Input(input)) => {
+            Incoming::Inbound(Inbound::Input { input, received }) => {
                 if let Input::Received { conn, request } = &input
                     && request.kind.holds()
                 {
                     self.fanout.hold(*conn);
                 }
+                let before = self.building.effects.len();
                 self.apply(input);
+                if let Some(received) = received {
+                    self.building.note_received(received, before);
+                }
             }
             Incoming::Inbound(Inbound::Control { conn, frame }) => {
                 self.building.push_local(Local::Control(conn, frame));
@@ -288,6 +302,7 @@ impl Hub {
             input,
         };
         self.recorder.record(&event);
+        self.tally.event(&event.input);
         self.applying = event.input.conn();
         let answers = may_answer(&event.input);
         if let Input::PageFetched { fetch, .. } | Input::FetchFailed { fetch } = &event.input {
@@ -347,10 +362,19 @@ impl Hub {
                 continue;
             }
             let lost = self.fanout.flush();
+            self.config.metrics.delivered(&mut self.writing);
             if !lost && self.follow_up.is_empty() {
                 break;
             }
         }
+        self.report();
+    }
+
+    fn report(&mut self) {
+        self.tally.sent_bytes += self.fanout.take_sent_bytes();
+        let outbox_bytes = self.fanout.total_bytes();
+        let metrics = &self.config.metrics;
+        metrics.report(&mut self.tally, &self.state, outbox_bytes);
     }
 
     /// Begins to store what was built, or carries it out if there is nothing to store. While one
@@ -366,11 +390,12 @@ impl Hub {
         }
         let spare = std::mem::take(&mut self.spare);
         let batch = std::mem::replace(&mut self.building, spare);
+        self.config.metrics.batch(batch.events());
         let appends = batch.appends();
         if appends.is_empty() {
             self.carry_out(batch);
         } else {
-            self.committing = Some(batch);
+            self.committing = Some((batch, Moment::now()));
             self.ask(Question::Append(appends));
         }
         true
@@ -398,12 +423,14 @@ impl Hub {
                     self.ask(Question::Release { room, at: self.now });
                 }
                 Step::Local(Local::Control(conn, frame)) => {
-                    self.fanout.send(conn, &frame, Worth::Kept);
+                    // It is no message, so it does not count as a delivery.
+                    let _ = self.fanout.send(conn, &frame, Worth::Kept);
                 }
                 Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason),
                 Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
             }
         }
+        self.writing.append(&mut batch.received);
         batch.clear();
         self.spare = batch;
     }
@@ -413,6 +440,13 @@ impl Hub {
         let frame = text_frame(message, &mut self.scratch);
         let worth = match message {
             ServerMessage::Typing(_) => Worth::Droppable,
+            ServerMessage::Error(ErrorMessage(Refusal { code, .. })) => {
+                self.config.metrics.refused(*code);
+                if let Recipients::One(conn) = to {
+                    debug!(%conn, %code, "refused");
+                }
+                Worth::Kept
+            }
             ServerMessage::Hello(_)
             | ServerMessage::Joined(_)
             | ServerMessage::Left(_)
@@ -422,17 +456,17 @@ impl Hub {
             | ServerMessage::RoomList(_)
             | ServerMessage::UserList(_)
             | ServerMessage::History(_)
-            | ServerMessage::Pong(_)
-            | ServerMessage::Error(_) => Worth::Kept,
+            | ServerMessage::Pong(_) => Worth::Kept,
         };
-        match to {
-            Recipients::One(conn) => self.fanout.send(*conn, &frame, worth),
+        let fanout = &mut self.fanout;
+        let mut send = |conn| u64::from(fanout.send(conn, &frame, worth));
+        self.tally.deliveries += match to {
+            Recipients::One(conn) => send(*conn),
             Recipients::Room { members, except } => {
-                for &conn in members.iter().filter(|&&conn| Some(conn) != *except) {
-                    self.fanout.send(conn, &frame, worth);
-                }
+                let others = members.iter().filter(|&&conn| Some(conn) != *except);
+                others.map(|&conn| send(conn)).sum()
             }
-        }
+        };
     }
 
     // The store.
@@ -459,12 +493,17 @@ impl Hub {
 
     fn stored(&mut self, answer: Answer) {
         match answer {
-            Answer::Appended(Ok(())) => {
-                if let Some(batch) = self.committing.take() {
-                    self.carry_out(batch);
+            Answer::Appended(appended) => {
+                let committing = self.committing.take();
+                if let Some((_, asked)) = &committing {
+                    self.config.metrics.committed(*asked);
+                }
+                match (appended, committing) {
+                    (Ok(()), Some((batch, _))) => self.carry_out(batch),
+                    (Ok(()), None) => {}
+                    (Err(error), _) => self.store_failed(&error),
                 }
             }
-            Answer::Appended(Err(error)) => self.store_failed(&error),
             Answer::Loaded {
                 room,
                 load,
@@ -491,7 +530,7 @@ impl Hub {
                 fetch,
                 page: Err(error),
             } => {
-                warn!(%error, "a page of history cannot be read");
+                warn!(conn = %fetch.conn, %error, "a page of history cannot be read");
                 self.follow_up.push_back(Input::FetchFailed { fetch });
             }
             Answer::Reopened(reopened) => self.reopened(reopened),
@@ -502,6 +541,7 @@ impl Hub {
     /// back and send again what was not acknowledged.
     fn store_failed(&mut self, error: &StoreError) {
         error!(%error, "messages cannot be stored: all clients reconnect, the store is reopened");
+        self.config.metrics.store_failures.inc();
         self.shared.store_failed.store(true, Ordering::Relaxed);
         self.rebuild(None);
         let wait_ms = REOPEN_MS.0;
@@ -557,10 +597,11 @@ impl Hub {
 
     /// Keeps a report of a panic, and finds the connection whose event or outlet it was.
     fn survive(&mut self, panic: &(dyn Any + Send)) -> Result<Option<ConnId>, HubError> {
+        self.config.metrics.restarts.inc();
         let panic = panic_message(panic);
         let applying = self.applying.take();
         let conn = self.fanout.drop_writing().or(applying);
-        error!(%panic, ?conn, "the hub panicked: all clients reconnect");
+        error!(%panic, conn = conn.map(tracing::field::display), "the hub panicked: all clients reconnect");
         let events = self.recorder.take();
         (self.config.on_crash)(CrashReport {
             at: self.now,
@@ -601,6 +642,7 @@ impl Hub {
         self.asked = 0;
         self.building = Batch::default();
         self.committing = None;
+        self.writing.clear();
         self.follow_up.clear();
         self.fetching.clear();
         self.fanout.take_lost();

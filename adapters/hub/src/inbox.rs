@@ -9,6 +9,7 @@ use async_channel::Sender;
 use parlor_core::{CloseReason, ConnId, Input, ResumeToken};
 
 use crate::frame::Frame;
+use crate::metrics::Moment;
 use crate::outlet::Outlet;
 use crate::store::Answer;
 
@@ -28,7 +29,11 @@ pub(crate) enum Inbound {
         dropped: Arc<AtomicBool>,
     },
     /// Something of a connection that is for the core.
-    Input(Input),
+    Input {
+        input: Input,
+        /// When it was read, if it is a message that is said.
+        received: Option<Moment>,
+    },
     /// A control frame for a connection's own peer: a ping or pong.
     Control { conn: ConnId, frame: Frame },
     /// A connection ended. With a reason its peer is told so first.

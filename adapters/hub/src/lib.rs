@@ -14,7 +14,9 @@ mod handle;
 mod hub;
 mod inbox;
 mod memory;
+mod metrics;
 mod outlet;
+mod pipe;
 mod store;
 
 pub use clock::Clock;
@@ -23,5 +25,7 @@ pub use frame::{Frame, Opcode, close_frame, frame};
 pub use handle::{Connection, Handle, HubGone};
 pub use hub::{Hub, HubConfig, HubError};
 pub use memory::{MemoryStore, Retention};
+pub use metrics::Metrics;
 pub use outlet::Outlet;
+pub use pipe::{LastWord, PipeOutlet, PipeReader, pipe};
 pub use store::{Append, Store, StoreError, StoreWorker};

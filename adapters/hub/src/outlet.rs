@@ -10,8 +10,10 @@ use crate::frame::Frame;
 
 /// The writing half of a connection. The hub is its only user, so a socket has one writer.
 ///
-/// Plain TCP writes to the non-blocking socket at once. Any other transport can be a bounded pipe
-/// to a task of its own.
+/// Plain TCP writes to the non-blocking socket at once. Any other transport can be a [`pipe`] to the
+/// connection's own task.
+///
+/// [`pipe`]: crate::pipe()
 pub trait Outlet: Send {
     /// Takes as many of `bytes` as it can without waiting. When it can take none it arranges that
     /// the waker of `cx` is called once it can. It is then asked once more at once: the first time

@@ -88,6 +88,11 @@ impl Admission {
         })
     }
 
+    /// How many are there.
+    pub(crate) fn count(&self) -> usize {
+        self.taken().all
+    }
+
     /// Lets nobody in any more, and waits until everybody is gone.
     pub(crate) async fn close(&self) {
         self.taken().present = None;

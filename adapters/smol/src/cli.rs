@@ -7,7 +7,7 @@ mod tasks;
 use clap::{Parser, Subcommand};
 
 pub(crate) use key_file::with_key;
-pub(crate) use serve::Serve;
+pub(crate) use serve::{LogFormat, Serve};
 pub(crate) use tasks::{Backup, Restore, Token};
 
 /// A real-time chat server: rooms, presence, broadcast and history over WebSocket.

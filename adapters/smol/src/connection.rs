@@ -8,13 +8,15 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncReadExt, FutureExt, future};
+use futures_lite::{AsyncRead, AsyncReadExt, FutureExt, future};
 use parlor_core::session::Due;
 use parlor_core::{CloseReason, ResumeToken, Timestamp};
-use parlor_hub::{Connection, Frame, Handle, Opcode, frame};
+use parlor_hub::{Connection, Frame, Handle, Opcode, Outlet, frame};
 use smol::Timer;
 use tracing::{error, info, trace};
 
+use crate::beside::Beside;
+use crate::entrance::Entered;
 use crate::outlet::TcpOutlet;
 use crate::socket::Socket;
 use crate::websocket::{Incoming, WebSocket};
@@ -83,37 +85,67 @@ impl ConnectionClock {
     }
 }
 
+/// What a connection talks over.
+pub(crate) struct Wire<R, O> {
+    pub(crate) reader: R,
+    pub(crate) outlet: O,
+    /// Carries on what the outlet took. It ends behind the outlet's last word.
+    pub(crate) pump: Beside,
+    /// The socket below.
+    pub(crate) socket: Socket,
+}
+
+impl Wire<Socket, TcpOutlet> {
+    pub(crate) fn tcp(socket: Socket) -> Self {
+        Self {
+            reader: socket.clone(),
+            outlet: TcpOutlet(socket.clone()),
+            pump: Beside::nothing(),
+            socket,
+        }
+    }
+}
+
 /// Runs a connection to its end.
-pub(crate) async fn run(
-    stream: Socket,
+pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
+    wire: Wire<R, O>,
     read: Vec<u8>,
     most_bytes: usize,
     hub: &Handle,
     clock: ConnectionClock,
     mut protocol: impl Protocol,
+    entered: &Entered,
 ) {
+    let &Entered { address, proxy, .. } = entered;
     let Ok(token) = random_token() else {
-        return error!("no random numbers from the system: connection refused");
+        return error!(%address, "no random numbers from the system: connection refused");
     };
-    let Ok(mut connection) = hub.connect(token, TcpOutlet(stream.clone())).await else {
+    let Wire {
+        reader,
+        outlet,
+        mut pump,
+        socket,
+    } = wire;
+    let Ok(mut connection) = hub.connect(token, outlet).await else {
         return;
     };
     let conn = connection.id();
-    info!(%conn, "connected");
-    let socket = WebSocket::new(stream.clone(), read, most_bytes).await;
-    let talked = AssertUnwindSafe(talk(socket, &connection, clock, &mut protocol));
-    let reason = talked.catch_unwind().await.unwrap_or_else(|_| {
+    info!(%conn, %address, peer = proxy.map(tracing::field::display), "connected");
+    let reader = WebSocket::new(reader, read, most_bytes).await;
+    let talked = AssertUnwindSafe(talk(reader, &connection, clock, &mut protocol));
+    let reason = pump.during(talked.catch_unwind()).await;
+    let reason = reason.unwrap_or_else(|_| {
         error!(%conn, "the task of this connection panicked");
         Some(CloseReason::Internal)
     });
-    connection.end(reason).await;
+    pump.during(connection.end(reason)).await;
     info!(%conn, code = reason.map(CloseReason::code), "disconnected");
-    linger(stream, &connection).await;
+    linger(socket, &connection, pump).await;
 }
 
 /// Reads until the peer is gone, or is to be closed for the reason returned.
 async fn talk(
-    mut socket: WebSocket,
+    mut socket: WebSocket<impl AsyncRead + Unpin>,
     connection: &Connection,
     clock: ConnectionClock,
     protocol: &mut impl Protocol,
@@ -161,8 +193,14 @@ async fn talk(
         in_a_row += 1;
         trace!(conn = %connection.id(), kind = incoming.kind(), "frame");
         let flow = match incoming {
-            Incoming::Text(text) => protocol.text(connection, &text, clock).await,
-            Incoming::Binary(bytes) => protocol.binary(connection, &bytes).await,
+            Incoming::Text(text) => {
+                connection.count_received(text.len());
+                protocol.text(connection, &text, clock).await
+            }
+            Incoming::Binary(bytes) => {
+                connection.count_received(bytes.len());
+                protocol.binary(connection, &bytes).await
+            }
             Incoming::Control => protocol.control(clock.now()),
             Incoming::Reply(frames) => {
                 connection.control(frames).await.ok()?;
@@ -187,22 +225,28 @@ enum Woken {
     Finished,
 }
 
-/// Reads and discards: a socket that is closed with bytes unread resets the connection, and what
-/// was written last would be lost.
-async fn linger(mut stream: Socket, connection: &Connection) {
+/// Waits until everything is written, and for a while for the peer to close.
+async fn linger(socket: Socket, connection: &Connection, mut pump: Beside) {
+    let mut discarding = Beside::new(discard(socket));
+    let written = async {
+        pump.during(connection.finished()).await;
+        pump.await;
+    };
+    discarding.during(written).await;
     let patience = async {
-        connection.finished().await;
         Timer::after(LINGER).await;
     };
-    let discard = async {
-        let mut bytes = [0; 1024];
-        while matches!(stream.read(&mut bytes).await, Ok(1..)) {
-            // Whoever goes on sending is neither to stop the others nor to stay for longer.
-            future::yield_now().await;
-        }
-        connection.finished().await;
-    };
-    discard.or(patience).await;
+    discarding.or(patience).await;
+}
+
+/// Reads to the end: a socket that is closed with bytes unread resets the connection, and what was
+/// written last would be lost.
+async fn discard(mut socket: Socket) {
+    let mut bytes = [0; 1024];
+    while matches!(socket.read(&mut bytes).await, Ok(1..)) {
+        // Whoever goes on sending is neither to stop the others nor to stay for longer.
+        future::yield_now().await;
+    }
 }
 
 fn ping() -> Frame {

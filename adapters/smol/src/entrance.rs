@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::admission::{Admission, Full, Permit};
 use crate::forwarded;
+use crate::metrics::{Metrics, Refused};
 use crate::origin::{self, AllowedOrigin};
 use crate::seldom::Seldom;
 
@@ -19,9 +20,21 @@ pub(crate) struct Entrance {
     admission: Arc<Admission>,
     origins: Vec<AllowedOrigin>,
     proxies: Vec<IpNet>,
+    metrics: Metrics,
     foreign: Seldom,
     full: Seldom,
     crowded: Seldom,
+}
+
+/// Who was let in.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    /// Its place, which it keeps as long as this lives.
+    _permit: Permit,
+    /// Where the client is.
+    pub(crate) address: IpAddr,
+    /// Through which trusted proxy it came.
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 /// Why somebody stays outside.
@@ -31,16 +44,28 @@ pub(crate) enum Refusal {
     Full(Full),
 }
 
+impl Refusal {
+    const fn label(&self) -> Refused {
+        match self {
+            Self::Origin(_) => Refused::Origin,
+            Self::Full(Full::Server) => Refused::Full,
+            Self::Full(Full::Address) => Refused::Address,
+        }
+    }
+}
+
 impl Entrance {
     pub(crate) fn new(
         admission: Arc<Admission>,
         origins: Vec<AllowedOrigin>,
         proxies: Vec<IpNet>,
+        metrics: Metrics,
     ) -> Self {
         Self {
             admission,
             origins,
             proxies,
+            metrics,
             foreign: Seldom::default(),
             full: Seldom::default(),
             crowded: Seldom::default(),
@@ -53,12 +78,22 @@ impl Entrance {
     }
 
     /// Lets in who asks with these headers, if they may come and there is a place.
-    pub(crate) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Permit, Refusal> {
-        let address = forwarded::client(peer, headers, &self.proxies);
+    pub(crate) fn enter(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Entered, Refusal> {
+        let address = forwarded::client_address(peer, headers, &self.proxies);
         let entered = origin::check(headers, &self.origins)
             .map_err(Refusal::Origin)
             .and_then(|()| self.admission.admit(Some(address)).map_err(Refusal::Full));
-        entered.inspect_err(|refusal| self.log(address, refusal))
+        let refused = |refusal: &Refusal| {
+            self.metrics.refused(refusal.label());
+            self.log(address, refusal);
+        };
+        let permit = entered.inspect_err(refused)?;
+        let peer = peer.to_canonical();
+        Ok(Entered {
+            _permit: permit,
+            address,
+            proxy: (peer != address).then_some(peer),
+        })
     }
 
     fn log(&self, address: IpAddr, refusal: &Refusal) {

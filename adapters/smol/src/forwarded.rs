@@ -18,7 +18,8 @@ pub(crate) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 
 /// The address of the client: the peer's own, or what a trusted peer says it is. A peer that says
 /// nothing, or nothing that can be relied on, counts itself.
-pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+#[must_use]
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let told = is_trusted(peer, proxies).then(|| told(headers, proxies));
     told.flatten().unwrap_or(peer).to_canonical()
 }
@@ -143,7 +144,7 @@ mod tests {
         }
         let proxies = ["10.0.0.0/8", "2001:db8:1::/48"];
         let proxies: Vec<IpNet> = proxies.iter().map(|one| one.parse().unwrap()).collect();
-        client(ip(peer), &headers, &proxies)
+        client_address(ip(peer), &headers, &proxies)
     }
 
     fn x(value: &str) -> IpAddr {

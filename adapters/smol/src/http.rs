@@ -1,11 +1,12 @@
 //! The HTTP in front: who gets the page, the health, or the upgrade to WebSocket.
 
 use std::convert::Infallible;
+use std::future::{poll_fn, ready};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_lite::FutureExt;
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
 use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -17,13 +18,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use parlor_hub::Handle;
 use smol::Timer;
-use smol::net::TcpStream;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
 use tungstenite::handshake::server::create_response_with_body;
 
-use crate::admission::{Full, Permit};
-use crate::entrance::{Entrance, Refusal};
+use crate::admission::Full;
+use crate::entrance::{Entered, Entrance, Refusal};
 use crate::origin;
 use crate::page;
 
@@ -33,80 +33,90 @@ const HEAD_BYTES: usize = 16 << 10;
 const HEADERS: usize = 64;
 /// An HTTP connection lives for so many time-outs, whatever it does: a client that asks and never
 /// reads is silent in a way that hyper has no time-out for.
-const TIMEOUTS: u32 = 6;
+pub(crate) const TIMEOUTS: u32 = 6;
 /// What a client without a place is told to wait, s.
 const RETRY_AFTER_SECS: &str = "5";
 
 /// A connection that became a WebSocket.
-pub(crate) struct Upgraded {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Upgraded<S> {
+    pub(crate) stream: S,
     /// What the client sent behind its handshake.
     pub(crate) read: Vec<u8>,
-    pub(crate) permit: Permit,
+    pub(crate) entered: Entered,
 }
 
-/// Answers the requests of one TCP connection until one upgrades it; none if it ended before.
-/// Whoever is silent for `timeout` in the middle or between requests is disconnected, and everybody
-/// after a few times that.
-pub(crate) async fn serve(
-    stream: TcpStream,
+/// Answers the requests of one connection until one upgrades it; none if it ended before. Whoever
+/// is silent for `timeout` in the middle or between requests is disconnected, and everybody after a
+/// few times that.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     address: IpAddr,
     entrance: &Entrance,
     hub: &Handle,
     timeout: Duration,
-) -> Option<Upgraded> {
+) -> Option<Upgraded<S>> {
     // Requests of one connection are served one after the other; this is no real sharing.
-    let permit: Mutex<Option<Permit>> = Mutex::new(None);
+    let entered: Mutex<Option<Entered>> = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let response = respond(&request, address, entrance, hub);
-        let response = response.map(|(response, granted)| {
-            *permit.lock().unwrap_or_else(PoisonError::into_inner) = granted;
+        ready(response.map(|(response, let_in)| {
+            *entered.lock().unwrap_or_else(PoisonError::into_inner) = let_in;
             response
-        });
-        async move { response }
+        }))
     });
-    let serving = http1::Builder::new()
+    let mut connection = builder(timeout).serve_connection(FuturesIo::new(stream), service);
+    let late = async {
+        Timer::after(timeout * TIMEOUTS).await;
+        debug!(%address, "served for long enough");
+        None
+    };
+    let served = async {
+        let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        if let Err(error) = &served {
+            debug!(%address, %error, "not served");
+        }
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
+        let let_in = entered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let (Ok(()), Some(entered)) = (served, let_in) {
+            let read = parts.read_buf.into();
+            return Some(Upgraded {
+                stream,
+                read,
+                entered,
+            });
+        }
+        // Over TLS the end has to be said. A peer that is gone needs no word.
+        let _ = stream.close().await;
+        None
+    };
+    served.or(late).await
+}
+
+/// HTTP with bounds: whoever is silent for `timeout` in the middle or between requests is
+/// disconnected.
+pub(crate) fn builder(timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
         .timer(SmolTimer::new())
         .header_read_timeout(timeout)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .half_close(false)
-        .serve_connection(FuturesIo::new(stream), service)
-        .without_shutdown();
-    let late = async {
-        Timer::after(timeout * TIMEOUTS).await;
-        None
-    };
-    let served = async { Some(serving.await) }.or(late).await;
-    match served {
-        Some(Ok(parts)) => {
-            let mut permit = permit.lock().unwrap_or_else(PoisonError::into_inner);
-            let granted = permit.take();
-            Some(Upgraded {
-                stream: parts.io.into_inner(),
-                read: parts.read_buf.into(),
-                permit: granted?,
-            })
-        }
-        Some(Err(error)) => {
-            debug!(%address, %error, "not served");
-            None
-        }
-        None => {
-            debug!(%address, "served for long enough");
-            None
-        }
-    }
+        .half_close(false);
+    builder
 }
 
-type Answer = Response<FullBody<Bytes>>;
+pub(crate) type Answer = Response<FullBody<Bytes>>;
 
 fn respond(
     request: &Request<Incoming>,
     address: IpAddr,
     entrance: &Entrance,
     hub: &Handle,
-) -> Result<(Answer, Option<Permit>), Infallible> {
+) -> Result<(Answer, Option<Entered>), Infallible> {
     // An upgrade to anything else, such as curl's to HTTP/2, is an offer one need not take.
     let wants_upgrade = request
         .headers()
@@ -134,11 +144,11 @@ fn respond(
     Ok((answer, None))
 }
 
-fn reads(request: &Request<Incoming>) -> bool {
+pub(crate) fn reads(request: &Request<Incoming>) -> bool {
     matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
-fn only_reads() -> Answer {
+pub(crate) fn only_reads() -> Answer {
     let answer = text(StatusCode::METHOD_NOT_ALLOWED, "Use GET.\n");
     with(answer, ALLOW, "GET, HEAD")
 }
@@ -147,7 +157,7 @@ fn upgrade(
     request: &Request<Incoming>,
     address: IpAddr,
     entrance: &Entrance,
-) -> (Answer, Option<Permit>) {
+) -> (Answer, Option<Entered>) {
     let accepted = match create_response_with_body(request, FullBody::default) {
         Ok(response) => response,
         Err(error) => {
@@ -160,7 +170,7 @@ fn upgrade(
         }
     };
     match entrance.enter(address, request.headers()) {
-        Ok(permit) => (accepted, Some(permit)),
+        Ok(entered) => (accepted, Some(entered)),
         Err(refusal) => (refused(&refusal), None),
     }
 }
@@ -201,13 +211,13 @@ fn health(hub: &Handle) -> Answer {
     with(answer, CACHE_CONTROL, "no-store")
 }
 
-fn text(status: StatusCode, body: &'static str) -> Answer {
+pub(crate) fn text(status: StatusCode, body: &'static str) -> Answer {
     let mut answer = Response::new(FullBody::from(body));
     *answer.status_mut() = status;
     with(answer, CONTENT_TYPE, "text/plain; charset=utf-8")
 }
 
-fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+pub(crate) fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
     if name == UPGRADE {
         answer
             .headers_mut()

@@ -4,16 +4,21 @@
 //! What is this runtime's own is here: sockets, timers, tasks. What a chat is, is in
 //! [`parlor_core`].
 
+mod admin;
 mod admission;
+mod beside;
 mod chat;
 mod connection;
 mod crash;
 mod entrance;
 mod forwarded;
 mod http;
+mod metrics;
 mod origin;
 mod outlet;
 mod page;
+#[cfg(target_os = "linux")]
+mod process;
 mod seldom;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]
@@ -22,16 +27,19 @@ mod socket;
 #[path = "socket_portable.rs"]
 mod socket;
 mod storage;
+mod tls;
 mod token;
 mod websocket;
 
 pub use chat::Chat;
 pub use connection::{ConnectionClock, Flow, Protocol};
+pub use forwarded::client_address;
 pub use ipnet::IpNet;
 pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use server::{Config, Server, ServerError};
 pub use storage::{Storage, epochs};
+pub use tls::{Tls, TlsError};
 pub use token::{BadToken, KeyError, Verified, Verifier, sign};
 
 /// The examples of the README, which therefore work.

@@ -1,9 +1,10 @@
 //! The binary `parlor`.
 
 mod cli;
+mod log;
+mod reload;
 
 use std::error::Error;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,12 +14,14 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use futures_lite::StreamExt;
 use parlor_hub::Clock;
-use parlor_smol::Server;
+use parlor_smol::{Config, Server, ServerError};
 use parlor_sqlite::DatabaseError;
 use smol::Executor;
 use tracing::warn;
 
 use crate::cli::{Backup, Cli, Restore, Serve, Task, Token};
+use crate::log::Log;
+use crate::reload::Reload;
 
 /// Every message is a handful of short-lived allocations, and a few that live for long.
 #[global_allocator]
@@ -50,17 +53,21 @@ fn main() -> ExitCode {
     };
     let done = match cli.task() {
         Task::Serve(options) => serve(options),
-        Task::Backup(task) => back_up(task),
-        Task::Restore(task) => restore(task),
-        Task::Token(task) => token(task),
+        Task::Backup(task) => back_up(task).map(succeeded),
+        Task::Restore(task) => restore(task).map(succeeded),
+        Task::Token(task) => token(task).map(succeeded),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("parlor: {error}");
             ExitCode::from(FAILED)
         }
     }
+}
+
+const fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }
 
 #[allow(clippy::print_stdout, reason = "the line that says what was done")]
@@ -102,31 +109,44 @@ fn token(task: &Token) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-#[allow(clippy::print_stdout, reason = "the line that says where it listens")]
-fn serve(options: &Serve) -> Result<(), Box<dyn Error>> {
+fn serve(options: &Serve) -> Result<ExitCode, Box<dyn Error>> {
     let config = options.config()?;
-    tracing_subscriber::fmt()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .with_max_level(options.log_level())
-        .init();
+    let reload = Reload::new(options, &config);
+    let log = Log::begin(options.log_level(), options.log_format());
+    let config = Config {
+        lost_log_lines: Some(log.lost_lines()),
+        ..config
+    };
     // One connection is one file descriptor, and the usual soft limit is 1024.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "cannot raise the limit of open files");
     }
     let executor = Arc::new(Executor::new());
-    smol::block_on(executor.clone().run(async {
-        let stop = stop_signal();
-        let server = Server::bind(config).await?;
-        println!("parlor listening on http://{}", server.address());
-        // A task like any other: the future given to block_on costs a look at the reactor each
-        // time it is woken.
-        executor
-            .clone()
-            .spawn(server.run(executor.clone(), stop))
-            .await?;
-        Ok(())
-    }))
+    executor.spawn(reload.at_each_hangup()).detach();
+    let serving = listen_and_serve(config, executor.clone());
+    match smol::block_on(executor.run(serving)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            log.end(&format!("parlor: {error}"));
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "the lines that say where it listens")]
+async fn listen_and_serve(
+    config: Config,
+    executor: Arc<Executor<'static>>,
+) -> Result<(), ServerError> {
+    let stop = stop_signal();
+    let server = Server::bind(config, executor.clone()).await?;
+    println!("parlor listening on {}", server.url());
+    if let Some(address) = server.admin_address() {
+        println!("parlor admin on http://{address}");
+    }
+    // A task like any other: the future given to block_on costs a look at the reactor each time it
+    // is woken.
+    executor.spawn(server.run(stop)).await
 }
 
 /// Resolves with the first SIGINT or SIGTERM since this was called, not only since it is awaited;

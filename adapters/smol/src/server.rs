@@ -8,25 +8,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{FutureExt, StreamExt, future};
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future};
 use ipnet::IpNet;
 use parlor_core::{Limits, Timestamp};
-use parlor_hub::{Clock, Handle, HubConfig, HubError, Store};
+use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::SockRef;
 use tracing::{debug, info, warn};
+use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::admission::Admission;
+use crate::admin::{Admin, AdminPort, Life};
+use crate::admission::{Admission, Permit};
 use crate::chat::Chat;
-use crate::connection::{self, ConnectionClock, Protocol};
+use crate::connection::{self, ConnectionClock, Protocol, Wire};
 use crate::crash;
 use crate::entrance::Entrance;
 use crate::http;
+use crate::metrics::{Metrics, Refused};
 use crate::origin::AllowedOrigin;
-use crate::socket::Sockets;
+use crate::socket::{Socket, Sockets};
 use crate::storage::{OpenStore, Storage};
+use crate::tls::Tls;
 use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
@@ -43,17 +47,21 @@ const GOODBYE: Duration = Duration::from_millis(4000);
 /// From the signal to the end of the process.
 const SHUTDOWN: Duration = Duration::from_millis(4700);
 /// After a failure to accept, which is mostly a lack of file descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What a server needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Where the operator's own port is, if there is one.
+    pub admin: Option<SocketAddr>,
     /// What it allows.
     pub limits: Limits,
     /// Who verifies tokens; with it nobody gets in without one.
     pub verifier: Option<Arc<Verifier>>,
+    /// The certificate; with it nobody gets in without TLS.
+    pub tls: Option<Arc<Tls>>,
     /// Where it keeps what is said.
     pub storage: Storage,
     /// Where the report of a panic is written.
@@ -62,6 +70,8 @@ pub struct Config {
     pub origins: Vec<AllowedOrigin>,
     /// Proxies that are believed when they say where a client is from.
     pub trusted_proxies: Vec<IpNet>,
+    /// Who counts the lines that the log lost, if anybody does.
+    pub lost_log_lines: Option<ErrorCounter>,
 }
 
 /// Why a server ended.
@@ -69,6 +79,8 @@ pub struct Config {
 pub enum ServerError {
     /// It cannot listen where it should.
     Listen(SocketAddr, io::Error),
+    /// It cannot open the operator's port where it should.
+    Admin(SocketAddr, io::Error),
     /// The database cannot be used.
     Database(DatabaseError),
     /// The system gives no random numbers.
@@ -90,6 +102,12 @@ impl fmt::Display for ServerError {
                     "cannot listen on {address}: {error}; choose another address with --listen"
                 )
             }
+            Self::Admin(address, error) => {
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; choose another address with --admin"
+                )
+            }
             Self::Database(error) => write!(f, "{error}"),
             Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Sockets(error) => write!(f, "cannot watch sockets: {error}"),
@@ -102,7 +120,10 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listen(_, error) | Self::Sockets(error) | Self::Thread(error) => Some(error),
+            Self::Listen(_, error)
+            | Self::Admin(_, error)
+            | Self::Sockets(error)
+            | Self::Thread(error) => Some(error),
             Self::Database(error) => Some(error),
             Self::Random(error) => Some(error),
             Self::Hub(error) => Some(error),
@@ -117,25 +138,51 @@ pub struct Server {
     store: OpenStore,
     listener: TcpListener,
     address: SocketAddr,
+    executor: Arc<Executor<'static>>,
+    handshakes: Arc<Admission>,
+    metrics: Metrics,
+    life: Arc<Life>,
+    admin: Option<AdminPort>,
 }
 
 impl Server {
-    /// Begins to listen, then opens the store, which blocks the thread.
+    /// Begins to listen, then opens the store. The operator's port is served on `executor`
+    /// meanwhile, and so will be the chat.
     ///
     /// # Errors
     /// When it cannot do either.
-    pub async fn bind(mut config: Config) -> Result<Self, ServerError> {
+    pub async fn bind(
+        mut config: Config,
+        executor: Arc<Executor<'static>>,
+    ) -> Result<Self, ServerError> {
         config.limits = config.limits.clamped();
         config.limits.token_required |= config.verifier.is_some();
         let failed = |error| ServerError::Listen(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let store = config.storage.open(&config.limits)?;
+        let handshakes = Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS);
+        let (metrics, life) = (Metrics::default(), Arc::<Life>::default());
+        let admin = match config.admin {
+            Some(at) => {
+                let registry = metrics.registry(config.lost_log_lines.clone());
+                let admin = Admin::new(life.clone(), handshakes.clone(), registry);
+                let port = admin.listen(at, handshake_timeout(&config.limits), &executor);
+                Some(port.await.map_err(|error| ServerError::Admin(at, error))?)
+            }
+            None => None,
+        };
+        let (storage, limits) = (config.storage.clone(), config.limits.clone());
+        let store = smol::unblock(move || storage.open(&limits)).await?;
         Ok(Self {
             config,
             store,
             listener,
             address,
+            executor,
+            handshakes,
+            metrics,
+            life,
+            admin,
         })
     }
 
@@ -146,26 +193,34 @@ impl Server {
         self
     }
 
+    /// What browsers open.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = self.config.tls.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{}", self.address)
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves the chat on `executor` until `stop` resolves; then says goodbye to everybody and
-    /// ends within 5 s.
+    /// Where the operator's port is.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Serves the chat until `stop` resolves; then says goodbye to everybody and ends within 5 s.
     ///
     /// # Errors
     /// When it cannot go on.
-    pub async fn run(
-        self,
-        executor: Arc<Executor<'static>>,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), ServerError> {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let limits = self.config.limits.clone();
         let verifier = self.config.verifier.clone();
         let protocol = move |now| Chat::new(&limits, verifier.clone(), now);
-        self.run_protocol(executor, stop, protocol).await
+        self.run_protocol(stop, protocol).await
     }
 
     /// The same with another protocol on its connections, for tests of everything below it.
@@ -174,7 +229,6 @@ impl Server {
     /// When it cannot go on.
     pub async fn run_protocol<P: Protocol>(
         self,
-        executor: Arc<Executor<'static>>,
         stop: impl Future<Output = ()>,
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Result<(), ServerError> {
@@ -184,17 +238,25 @@ impl Server {
             limits: limits.clone(),
             clock: Box::new(Clock::system()),
             on_crash: Box::new(move |report| crash::keep(&report, &crash_dir)),
+            metrics: self.metrics.hub.clone(),
         };
         let (hub, handle, store) = self.store.start(config)?;
+        let executor = self.executor;
         let sockets = Sockets::new().map_err(ServerError::Sockets)?;
         let mut watching = executor.spawn(sockets.clone().watch());
         let admission = Admission::new(limits.connections, limits.connections_per_address);
         let Config {
+            tls,
             origins,
             trusted_proxies,
             ..
         } = self.config;
-        let entrance = Entrance::new(admission.clone(), origins, trusted_proxies);
+        let entrance = Entrance::new(
+            admission.clone(),
+            origins,
+            trusted_proxies,
+            self.metrics.clone(),
+        );
         let hub = executor.spawn(hub.run());
         let ticking = executor.spawn(tick(handle.clone()));
         let accepting = executor.spawn(accept(
@@ -204,11 +266,14 @@ impl Server {
             Accepting {
                 entrance,
                 sockets,
-                handshakes: Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS),
+                tls,
+                handshakes: self.handshakes,
+                metrics: self.metrics,
                 limits: limits.clone(),
                 protocol,
             },
         ));
+        self.life.serves(handle.clone());
         let mut hub = hub;
         let stopped = async {
             stop.await;
@@ -219,6 +284,7 @@ impl Server {
         if let Some(ended) = stopped.or(hub_ended).or(blind).await {
             return ended;
         }
+        self.life.drains();
         info!("shutting down");
         let signalled = Instant::now();
         accepting.cancel().await;
@@ -251,10 +317,20 @@ impl Server {
 /// What every accepted connection needs.
 struct Accepting<F> {
     sockets: Arc<Sockets>,
+    tls: Option<Arc<Tls>>,
     entrance: Entrance,
     handshakes: Arc<Admission>,
+    metrics: Metrics,
     limits: Limits,
     protocol: F,
+}
+
+/// A connection that was accepted, and is no WebSocket yet.
+struct Accepted<F> {
+    address: SocketAddr,
+    handshake: Permit,
+    hub: Handle,
+    shared: Arc<Accepting<F>>,
 }
 
 async fn accept<P: Protocol, F>(
@@ -284,6 +360,7 @@ async fn accept<P: Protocol, F>(
             .handshakes
             .admit(shared.entrance.counted(address.ip()))
         else {
+            shared.metrics.refused(Refused::Handshakes);
             debug!(%address, "dropped: too many handshakes");
             continue;
         };
@@ -291,34 +368,84 @@ async fn accept<P: Protocol, F>(
             debug!(%address, %error, "gone at once");
             continue;
         }
-        let (hub, shared) = (hub.clone(), shared.clone());
-        let serving = async move {
-            let timeout = Duration::from_millis(shared.limits.handshake_timeout_ms.into());
-            // Boxed, so that what only the handshake needs is freed with it.
-            let entrance = &shared.entrance;
-            let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
-            drop(handshake);
-            let Some(http::Upgraded {
-                stream,
-                read,
-                permit,
-            }) = served
-            else {
-                return;
-            };
-            let stream = match shared.sockets.adopt(stream) {
-                Ok(stream) => stream,
-                Err(error) => return warn!(%address, %error, "cannot watch the socket"),
-            };
-            let now = Clock::system()();
-            let protocol = (shared.protocol)(now);
-            let most_bytes = shared.limits.frame_bytes as usize;
-            let clock = ConnectionClock::new(now);
-            connection::run(stream, read, most_bytes, &hub, clock, protocol).await;
-            drop(permit);
+        let socket = match shared.sockets.adopt(stream) {
+            Ok(socket) => socket,
+            Err(error) => {
+                warn!(%address, %error, "cannot watch the socket");
+                continue;
+            }
         };
-        executor.spawn(serving).detach();
+        let accepted = Accepted {
+            address,
+            handshake,
+            hub: hub.clone(),
+            shared: shared.clone(),
+        };
+        match shared.tls.clone() {
+            None => executor.spawn(accepted.serve(socket, Wire::tcp)),
+            Some(tls) => executor.spawn(accepted.serve_tls(socket, tls)),
+        }
+        .detach();
     }
+}
+
+impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
+    async fn serve_tls(self, socket: Socket, tls: Arc<Tls>) {
+        // Boxed, so that what only the handshake needs is freed with it.
+        let accepting = Box::pin(tls.accept(socket, handshake_timeout(&self.shared.limits)));
+        match accepting.await {
+            Ok(stream) => {
+                let grace = Duration::from_millis(self.shared.limits.close_grace_ms.into());
+                self.serve(stream, |stream| Wire::tls(stream, grace)).await;
+            }
+            Err(error) => debug!(address = %self.address, %error, "no TLS handshake"),
+        }
+    }
+
+    async fn serve<S, R, O>(self, stream: S, wire: impl FnOnce(S) -> Wire<R, O>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        R: AsyncRead + Unpin,
+        O: Outlet + 'static,
+    {
+        let Self {
+            address,
+            handshake,
+            hub,
+            shared,
+        } = self;
+        let (entrance, timeout) = (&shared.entrance, handshake_timeout(&shared.limits));
+        // Boxed for the same reason.
+        let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
+        drop(handshake);
+        let Some(http::Upgraded {
+            stream,
+            read,
+            entered,
+        }) = served
+        else {
+            return;
+        };
+        let now = Clock::system()();
+        let protocol = (shared.protocol)(now);
+        let most_bytes = shared.limits.frame_bytes as usize;
+        let clock = ConnectionClock::new(now);
+        connection::run(
+            wire(stream),
+            read,
+            most_bytes,
+            &hub,
+            clock,
+            protocol,
+            &entered,
+        )
+        .await;
+        drop(entered);
+    }
+}
+
+fn handshake_timeout(limits: &Limits) -> Duration {
+    Duration::from_millis(limits.handshake_timeout_ms.into())
 }
 
 fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! chooses among them.
 
 use std::fmt;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -30,8 +31,8 @@ const MOST_RSA_BYTES: usize = 512;
 /// A token that names no key is tried with each of a set, and a set has two or three.
 const MOST_KEYS: usize = 16;
 
-/// Verifies tokens.
-pub struct Verifier(Vec<Key>);
+/// Verifies tokens, with keys that may be replaced meanwhile.
+pub struct Verifier(RwLock<Vec<Key>>);
 
 struct Key {
     /// With it a token says that it was signed by this key.
@@ -93,6 +94,14 @@ struct Claims {
         skip_serializing_if = "Option::is_none"
     )]
     rooms: Option<Vec<String>>,
+    /// Whoever has it is meant for another service; the library looks only at good ones.
+    #[serde(
+        rename = "aud",
+        default,
+        deserialize_with = "refused",
+        skip_serializing
+    )]
+    _aud: (),
 }
 
 impl Verifier {
@@ -102,7 +111,7 @@ impl Verifier {
     /// When it has fewer than 32 bytes.
     pub fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
         let key = DecodingKey::from_secret(long_enough(secret)?);
-        Ok(Self(vec![Key::new(None, Algorithm::HS256, key)]))
+        Ok(Self::new(vec![Key::new(None, Algorithm::HS256, key)]))
     }
 
     /// Tokens are signed with the other half of this key: RSA (RS256), P-256 (ES256) or Ed25519
@@ -121,9 +130,19 @@ impl Verifier {
         };
         match keys.len() {
             0 => Err(KeyError::NoPublicKey),
-            1..=MOST_KEYS => Ok(Self(keys)),
+            1..=MOST_KEYS => Ok(Self::new(keys)),
             _ => Err(KeyError::TooManyKeys),
         }
+    }
+
+    const fn new(keys: Vec<Key>) -> Self {
+        Self(RwLock::new(keys))
+    }
+
+    /// Tokens that come from now on are verified with the keys of `fresh`.
+    pub fn replace(&self, fresh: Self) {
+        let keys = fresh.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
     /// What `token` says, if it is good at `now`.
@@ -144,7 +163,8 @@ impl Verifier {
             return Err(BadToken::Malformed);
         }
         let mut bad = BadToken::Unsigned;
-        for key in self.0.iter().filter(|key| key.may_have_signed(&header)) {
+        let keys = self.keys();
+        for key in keys.iter().filter(|key| key.may_have_signed(&header)) {
             match jsonwebtoken::decode(token, &key.key, &key.validation) {
                 Ok(token) => return Ok(token.claims),
                 Err(error) if is_about_claims(error.kind()) => bad = BadToken::Claims,
@@ -153,12 +173,17 @@ impl Verifier {
         }
         Err(bad)
     }
+
+    fn keys(&self) -> RwLockReadGuard<'_, Vec<Key>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How many keys there are, and of which kinds; never the keys.
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let algorithms = self.0.iter().map(|key| key.algorithm);
+        let keys = self.keys();
+        let algorithms = keys.iter().map(|key| key.algorithm);
         f.debug_list().entries(algorithms).finish()
     }
 }
@@ -169,6 +194,8 @@ impl Key {
         // The library would read the system's clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
+        // Nobody is our audience, see `Claims`.
+        validation.validate_aud = false;
         validation.required_spec_claims.clear();
         Self {
             id,
@@ -220,6 +247,7 @@ pub fn sign(secret: &[u8], identity: &Identity, expires_at: Timestamp) -> Result
         exp: Some(expires_at),
         nbf: None,
         rooms: rooms.map(|rooms| rooms.iter().map(|room| room.0.to_string()).collect()),
+        _aud: (),
     };
     let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key);
     Ok(token.expect("texts and numbers are JSON, and any bytes are a key of HS256"))
@@ -296,7 +324,7 @@ fn is_usable(key: &DecodingKey, algorithm: Algorithm) -> bool {
 }
 
 fn is_about_claims(error: &ErrorKind) -> bool {
-    matches!(error, ErrorKind::Json(_) | ErrorKind::InvalidAudience)
+    matches!(error, ErrorKind::Json(_))
 }
 
 /// Seconds since 1970, whole or not (RFC 7519, section 2).
@@ -319,6 +347,11 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     claim: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(claim).map(Some)
+}
+
+/// A claim that must not be there.
+fn refused<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(de::Error::custom("it is for somebody else"))
 }
 
 impl fmt::Display for BadToken {
@@ -581,7 +614,7 @@ mod tests {
             ("nbf", json!([null, "1", -1, 1e300, false, []])),
             ("sub", json!([null, 7, ["alice"], {}])),
             ("rooms", json!([null, "lobby", 7, [7], [null], {}])),
-            ("aud", json!(["another", ["another"]])),
+            ("aud", json!(["another", ["another"], [], null, 7, {}])),
         ] {
             for value in values.as_array().unwrap() {
                 let mut claims = alice();
@@ -746,6 +779,16 @@ mod tests {
         };
         assert_eq!(set(MOST_KEYS), Ok(()));
         assert_eq!(set(MOST_KEYS + 1), Err(KeyError::TooManyKeys));
+    }
+
+    #[test]
+    fn keys_that_are_replaced_verify_nothing_any_more() {
+        let [rsa, _, ed] = by_private_keys(|_| {});
+        let verifier = by_key(RSA[1]);
+        assert!(verifier.verify(&rsa, NOW).is_ok());
+        verifier.replace(by_key(ED[1]));
+        assert_eq!(verifier.verify(&rsa, NOW), Err(BadToken::Unsigned));
+        assert!(verifier.verify(&ed, NOW).is_ok());
     }
 
     #[test]

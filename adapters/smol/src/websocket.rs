@@ -14,8 +14,6 @@ use tungstenite::error::{Error, ProtocolError};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Message, Utf8Bytes};
 
-use crate::socket::Socket;
-
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
 const READ_BYTES: usize = 4 << 10;
@@ -53,17 +51,17 @@ impl Incoming {
     }
 }
 
-pub(crate) struct WebSocket {
-    inner: WebSocketStream<Collecting>,
+pub(crate) struct WebSocket<R> {
+    inner: WebSocketStream<Collecting<R>>,
     /// What was read when a reply had to go first.
     next: Option<Incoming>,
     /// Bytes that an unfinished message may take on the wire.
     most_unfinished: usize,
 }
 
-impl WebSocket {
+impl<R: AsyncRead + Unpin> WebSocket<R> {
     /// Takes over a stream behind its handshake, with what was `read` of it already.
-    pub(crate) async fn new(stream: Socket, read: Vec<u8>, most_bytes: usize) -> Self {
+    pub(crate) async fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
@@ -143,9 +141,9 @@ fn fault(error: &Error) -> Option<CloseReason> {
     }
 }
 
-/// A socket to read from, and a buffer to write to.
-struct Collecting {
-    stream: Socket,
+/// A stream to read from, and a buffer to write to.
+struct Collecting<R> {
+    stream: R,
     /// Bytes that may still be read in this turn.
     turn: usize,
     /// Bytes read that no message was made of yet.
@@ -153,7 +151,7 @@ struct Collecting {
     written: Vec<u8>,
 }
 
-impl Collecting {
+impl<R> Collecting<R> {
     /// Counts what was made a message as such.
     fn finish(&mut self, message: &Message) {
         /// The head of a control frame: it may stand between the fragments of a message, and is not
@@ -169,7 +167,7 @@ impl Collecting {
     }
 }
 
-impl AsyncRead for Collecting {
+impl<R: AsyncRead + Unpin> AsyncRead for Collecting<R> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +186,7 @@ impl AsyncRead for Collecting {
     }
 }
 
-impl AsyncWrite for Collecting {
+impl<R: Unpin> AsyncWrite for Collecting<R> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -217,7 +215,7 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
-    use crate::socket::Sockets;
+    use crate::socket::{Socket, Sockets};
 
     const BEGINS: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
     const GOES_ON: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
@@ -226,7 +224,7 @@ mod tests {
     const MOST_BYTES: usize = 16 << 10;
 
     /// A WebSocket whose peer sent `bytes`, all of which have arrived, and the peer.
-    fn with_sent(bytes: &[u8]) -> (WebSocket, StdStream) {
+    fn with_sent(bytes: &[u8]) -> (WebSocket<Socket>, StdStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -244,7 +242,7 @@ mod tests {
     }
 
     /// What a turn brings; none if it ends before it brings anything.
-    fn turn(socket: &mut WebSocket) -> Option<Incoming> {
+    fn turn(socket: &mut WebSocket<Socket>) -> Option<Incoming> {
         block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))))
     }
 

@@ -10,7 +10,7 @@ use parlor_tests::client::{Client, Incoming, frame, head};
 use parlor_tests::server::TestServer;
 use serde_json::{Value, json};
 
-use super::{server, unlimited};
+use super::{both, unlimited};
 
 /// A frame of the server's kind: without a mask.
 fn unmasked(head: u8, payload: &[u8]) -> Vec<u8> {
@@ -18,19 +18,22 @@ fn unmasked(head: u8, payload: &[u8]) -> Vec<u8> {
     [&[head, length], payload].concat()
 }
 
-/// Sends `bytes` to a server of its own; the code with which it closes, while somebody else does
-/// not notice anything but that a member is gone.
+/// Sends `bytes` to a server of its own; the code with which it closes, over TCP as over TLS, while
+/// somebody else does not notice anything but that a member is gone.
 fn closes_with(bytes: &[u8]) -> Option<u16> {
-    let server = server();
-    let [mut witness, mut client] = [(); 2].map(|()| Client::connect(server.address()));
-    witness.join("lobby", "Witness");
-    client.join("lobby", "Culprit");
-    witness.expect(&json!({ "type": "user_joined" }));
-    client.write(bytes);
-    let code = client.expect_close();
-    witness.expect(&json!({ "type": "user_left", "reason": "disconnected" }));
-    witness.expect_silence();
-    code
+    let [tcp, tls] = both(&unlimited()).map(|server| {
+        let [mut witness, mut client] = [(); 2].map(|()| Client::connect(server.door()));
+        witness.join("lobby", "Witness");
+        client.join("lobby", "Culprit");
+        witness.expect(&json!({ "type": "user_joined" }));
+        client.write(bytes);
+        let code = client.expect_close();
+        witness.expect(&json!({ "type": "user_left", "reason": "disconnected" }));
+        witness.expect_silence();
+        code
+    });
+    assert_eq!(tcp, tls);
+    tcp
 }
 
 #[test]
@@ -44,20 +47,21 @@ fn a_close_is_answered_with_its_code() {
 
 #[test]
 fn answers_leave_before_the_answer_to_a_close() {
-    let server = server();
-    let mut client = Client::connect(server.address());
-    client.write(
-        &[
-            frame(head::TEXT, br#"{"type":"list_rooms"}"#),
-            frame(head::TEXT, br#"{"type":"ping"}"#),
-            frame(head::CLOSE, &1000_u16.to_be_bytes()),
-            frame(head::TEXT, br#"{"type":"ping","ref":"too late"}"#),
-        ]
-        .concat(),
-    );
-    client.expect(&json!({ "type": "room_list" }));
-    client.expect(&json!({ "type": "pong" }));
-    assert_eq!(client.expect_close(), Some(1000));
+    for server in both(&unlimited()) {
+        let mut client = Client::connect(server.door());
+        client.write(
+            &[
+                frame(head::TEXT, br#"{"type":"list_rooms"}"#),
+                frame(head::TEXT, br#"{"type":"ping"}"#),
+                frame(head::CLOSE, &1000_u16.to_be_bytes()),
+                frame(head::TEXT, br#"{"type":"ping","ref":"too late"}"#),
+            ]
+            .concat(),
+        );
+        client.expect(&json!({ "type": "room_list" }));
+        client.expect(&json!({ "type": "pong" }));
+        assert_eq!(client.expect_close(), Some(1000));
+    }
 }
 
 #[test]
@@ -144,60 +148,61 @@ fn who_does_not_read_is_cut_with_4000_and_the_others_miss_nothing() {
         send_buffer_bytes: 4 << 10,
         ..unlimited()
     };
-    let server = TestServer::start(limits);
-    let [mut alice, mut bob] = [(); 2].map(|()| Client::connect(server.address()));
-    let mut sleepy = Client::connect_narrow(server.address());
-    alice.join("lobby", "Alice");
-    bob.join("lobby", "Bob");
-    sleepy.join("lobby", "Sleepy");
-    alice.expect(&json!({ "type": "user_joined", "username": "Bob" }));
-    for other in [&mut alice, &mut bob] {
-        other.expect(&json!({ "type": "user_joined", "username": "Sleepy" }));
-    }
-
-    let text = "x".repeat(2000);
-    let mut said = 0;
-    let left = loop {
-        said += 1;
-        alice.say("lobby", &text);
-        alice.expect(&json!({ "type": "message", "seq": said }));
-        bob.expect(&json!({ "type": "message", "seq": said }));
-        // The cut comes with the message that overflows, so it is known before the next answer.
-        alice.send(&json!({ "type": "ping" }));
-        let next = alice.message();
-        if next["type"] == "user_left" {
-            alice.expect(&json!({ "type": "pong" }));
-            break next;
+    for server in both(&limits) {
+        let [mut alice, mut bob] = [(); 2].map(|()| Client::connect(server.door()));
+        let mut sleepy = Client::connect_narrow(server.door());
+        alice.join("lobby", "Alice");
+        bob.join("lobby", "Bob");
+        sleepy.join("lobby", "Sleepy");
+        alice.expect(&json!({ "type": "user_joined", "username": "Bob" }));
+        for other in [&mut alice, &mut bob] {
+            other.expect(&json!({ "type": "user_joined", "username": "Sleepy" }));
         }
-        assert!(
-            said * text.len() < OUTBOX_BYTES + KERNEL_BYTES,
-            "more waits for one client than may"
-        );
-    };
-    assert_eq!(
-        (&left["username"], &left["reason"]),
-        (&json!("Sleepy"), &json!("slow"))
-    );
-    assert!(
-        said * text.len() > OUTBOX_BYTES / 2,
-        "cut after {said} texts"
-    );
-    bob.expect(&json!({ "type": "user_left", "username": "Sleepy", "reason": "slow" }));
-    bob.expect_silence();
 
-    // What it got until then is whole and in order, and the end says why.
-    let mut got = 0;
-    loop {
-        match sleepy.incoming() {
-            Incoming::Message(message) => {
-                got += 1;
-                assert_eq!(message["seq"], got);
+        let text = "x".repeat(2000);
+        let mut said = 0;
+        let left = loop {
+            said += 1;
+            alice.say("lobby", &text);
+            alice.expect(&json!({ "type": "message", "seq": said }));
+            bob.expect(&json!({ "type": "message", "seq": said }));
+            // The cut comes with the message that overflows, so it is known before the next answer.
+            alice.send(&json!({ "type": "ping" }));
+            let next = alice.message();
+            if next["type"] == "user_left" {
+                alice.expect(&json!({ "type": "pong" }));
+                break next;
             }
-            Incoming::Close(code) => break assert_eq!(code, Some(4000)),
-            other @ (Incoming::Ping(_) | Incoming::Pong(_)) => panic!("{other:?}"),
+            assert!(
+                said * text.len() < OUTBOX_BYTES + KERNEL_BYTES,
+                "more waits for one client than may"
+            );
+        };
+        assert_eq!(
+            (&left["username"], &left["reason"]),
+            (&json!("Sleepy"), &json!("slow"))
+        );
+        assert!(
+            said * text.len() > OUTBOX_BYTES / 2,
+            "cut after {said} texts"
+        );
+        bob.expect(&json!({ "type": "user_left", "username": "Sleepy", "reason": "slow" }));
+        bob.expect_silence();
+
+        // What it got until then is whole and in order, and the end says why.
+        let mut got = 0;
+        loop {
+            match sleepy.incoming() {
+                Incoming::Message(message) => {
+                    got += 1;
+                    assert_eq!(message["seq"], got);
+                }
+                Incoming::Close(code) => break assert_eq!(code, Some(4000)),
+                other @ (Incoming::Ping(_) | Incoming::Pong(_)) => panic!("{other:?}"),
+            }
         }
+        assert!(got < said, "it was cut, so it missed something");
     }
-    assert!(got < said, "it was cut, so it missed something");
 }
 
 #[test]
@@ -207,56 +212,60 @@ fn who_does_not_answer_pings_is_closed_with_4001() {
         pong_timeout_ms: 1000,
         ..unlimited()
     };
-    let server = TestServer::start(limits);
-    let [mut alive, mut silent] = [(); 2].map(|()| Client::connect(server.address()));
-    alive.join("lobby", "Alive");
-    silent.join("lobby", "Silent");
-    alive.expect(&json!({ "type": "user_joined" }));
-    // Answers pings meanwhile.
-    alive.expect(&json!({ "type": "user_left", "username": "Silent", "reason": "timeout" }));
-    let code = loop {
-        match silent.incoming() {
-            Incoming::Ping(_) => {}
-            Incoming::Close(code) => break code,
-            other @ (Incoming::Message(_) | Incoming::Pong(_)) => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(code, Some(4001));
+    for server in both(&limits) {
+        let [mut alive, mut silent] = [(); 2].map(|()| Client::connect(server.door()));
+        alive.join("lobby", "Alive");
+        silent.join("lobby", "Silent");
+        alive.expect(&json!({ "type": "user_joined" }));
+        // Answers pings meanwhile.
+        alive.expect(&json!({ "type": "user_left", "username": "Silent", "reason": "timeout" }));
+        let code = loop {
+            match silent.incoming() {
+                Incoming::Ping(_) => {}
+                Incoming::Close(code) => break code,
+                other @ (Incoming::Message(_) | Incoming::Pong(_)) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(code, Some(4001));
+    }
 }
 
 #[test]
 fn who_floods_is_told_so_and_closed_with_4002() {
-    let server = TestServer::start(Limits::default());
-    let [mut witness, mut flooder] = [(); 2].map(|()| Client::connect(server.address()));
-    witness.join("lobby", "Witness");
-    flooder.join("lobby", "Flooder");
-    witness.expect(&json!({ "type": "user_joined" }));
-    flooder.send_all(&vec![json!({ "type": "ping" }); 1000]);
-    let mut answers = Vec::new();
-    let code = loop {
-        match flooder.incoming() {
-            Incoming::Message(message) => answers.push(message),
-            Incoming::Close(code) => break code,
-            other @ (Incoming::Ping(_) | Incoming::Pong(_)) => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(code, Some(4002));
-    let passed = answers.iter().filter(|a| a["type"] == "pong").count();
-    assert!(passed >= 199, "{passed} passed");
-    let is_refused = |answer: &&Value| {
-        answer["code"] == "RATE_LIMITED" && answer["retryAfterMs"].as_u64() > Some(0)
-    };
-    assert_eq!(answers.iter().rev().take_while(is_refused).count(), 99);
-    witness.expect(&json!({ "type": "user_left", "username": "Flooder", "reason": "flooding" }));
+    for server in both(&Limits::default()) {
+        let [mut witness, mut flooder] = [(); 2].map(|()| Client::connect(server.door()));
+        witness.join("lobby", "Witness");
+        flooder.join("lobby", "Flooder");
+        witness.expect(&json!({ "type": "user_joined" }));
+        flooder.send_all(&vec![json!({ "type": "ping" }); 1000]);
+        let mut answers = Vec::new();
+        let code = loop {
+            match flooder.incoming() {
+                Incoming::Message(message) => answers.push(message),
+                Incoming::Close(code) => break code,
+                other @ (Incoming::Ping(_) | Incoming::Pong(_)) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(code, Some(4002));
+        let passed = answers.iter().filter(|a| a["type"] == "pong").count();
+        assert!(passed >= 198, "{passed} passed");
+        let is_refused = |answer: &&Value| {
+            answer["code"] == "RATE_LIMITED" && answer["retryAfterMs"].as_u64() > Some(0)
+        };
+        assert_eq!(answers.iter().rev().take_while(is_refused).count(), 99);
+        witness
+            .expect(&json!({ "type": "user_left", "username": "Flooder", "reason": "flooding" }));
+    }
 }
 
 #[test]
 fn another_version_of_the_protocol_is_closed_with_4501() {
-    let server = server();
-    let mut client = Client::connect(server.address());
-    client.send(&json!({ "type": "hello", "protocol": 2, "ref": "v" }));
-    client.expect(&json!({ "type": "error", "code": "UNSUPPORTED_PROTOCOL", "ref": "v" }));
-    assert_eq!(client.expect_close(), Some(4501));
+    for server in both(&unlimited()) {
+        let mut client = Client::connect(server.door());
+        client.send(&json!({ "type": "hello", "protocol": 2, "ref": "v" }));
+        client.expect(&json!({ "type": "error", "code": "UNSUPPORTED_PROTOCOL", "ref": "v" }));
+        assert_eq!(client.expect_close(), Some(4501));
+    }
 }
 
 /// The chat, with one text that is its undoing.
@@ -288,20 +297,25 @@ impl Protocol for Fragile {
 #[test]
 fn a_panic_ends_its_own_connection_with_4502_and_no_other() {
     let limits = unlimited();
-    let server = TestServer::start_protocol(limits.clone(), move |now| {
-        Fragile(Chat::new(&limits, None, now))
-    });
-    let [mut alice, mut unlucky] = [(); 2].map(|()| Client::connect(server.address()));
-    alice.join("lobby", "Alice");
-    unlucky.join("lobby", "Unlucky");
-    alice.expect(&json!({ "type": "user_joined" }));
-    unlucky.say("lobby", "before");
-    unlucky.expect(&json!({ "type": "message" }));
-    unlucky.send_text("panic");
-    assert_eq!(unlucky.expect_close(), Some(4502));
-    alice.expect(&json!({ "type": "message", "text": "before" }));
-    alice.expect(&json!({ "type": "user_left", "username": "Unlucky", "reason": "disconnected" }));
-    alice.say("lobby", "still here");
-    alice.expect(&json!({ "type": "message", "text": "still here" }));
-    Client::connect(server.address()).join("lobby", "Unlucky");
+    let protocol = move |now| Fragile(Chat::new(&limits, None, now));
+    for server in [
+        TestServer::start_protocol(unlimited(), protocol.clone()),
+        TestServer::start_tls_protocol(unlimited(), protocol),
+    ] {
+        let [mut alice, mut unlucky] = [(); 2].map(|()| Client::connect(server.door()));
+        alice.join("lobby", "Alice");
+        unlucky.join("lobby", "Unlucky");
+        alice.expect(&json!({ "type": "user_joined" }));
+        unlucky.say("lobby", "before");
+        unlucky.expect(&json!({ "type": "message" }));
+        unlucky.send_text("panic");
+        assert_eq!(unlucky.expect_close(), Some(4502));
+        alice.expect(&json!({ "type": "message", "text": "before" }));
+        alice.expect(
+            &json!({ "type": "user_left", "username": "Unlucky", "reason": "disconnected" }),
+        );
+        alice.say("lobby", "still here");
+        alice.expect(&json!({ "type": "message", "text": "still here" }));
+        Client::connect(server.door()).join("lobby", "Unlucky");
+    }
 }

@@ -10,40 +10,41 @@ use parlor_tests::client::{Client, PATIENCE, frame, head};
 use parlor_tests::server::TestServer;
 use serde_json::json;
 
-use super::{server, unlimited};
+use super::{both, unlimited};
 
 /// Talks to a server while somebody sends it `begin` and then `again` and again, as fast as they
 /// can, until the server ends that connection or the talk is over.
 fn talks_while_flooded_with(begin: &[u8], again: &[u8]) {
-    let server = server();
-    let mut client = Client::connect(server.address());
-    client.join("lobby", "Alice");
-    let mut hostile = Client::connect(server.address());
-    hostile.write(begin);
-    let flood = again.repeat((256 << 10) / again.len());
-    let (underway, wait) = mpsc::channel();
-    let (talking, talk) = mpsc::channel::<()>();
-    let flooding = thread::spawn(move || {
-        for sent in 0.. {
-            if talk.try_recv() == Err(TryRecvError::Disconnected)
-                || hostile.try_write(&flood).is_err()
-            {
-                return;
+    for server in both(&unlimited()) {
+        let mut client = Client::connect(server.door());
+        client.join("lobby", "Alice");
+        let mut hostile = Client::connect(server.door());
+        hostile.write(begin);
+        let flood = again.repeat((256 << 10) / again.len());
+        let (underway, wait) = mpsc::channel();
+        let (talking, talk) = mpsc::channel::<()>();
+        let flooding = thread::spawn(move || {
+            for sent in 0.. {
+                if talk.try_recv() == Err(TryRecvError::Disconnected)
+                    || hostile.try_write(&flood).is_err()
+                {
+                    return;
+                }
+                // More than fits between the two: the server reads it.
+                if sent == 64 {
+                    underway.send(()).expect("the test waits for it");
+                }
             }
-            // More than fits between the two: the server reads it.
-            if sent == 64 {
-                underway.send(()).expect("the test waits for it");
-            }
+        });
+        // An error: the server ended the connection already, which is as good.
+        let _ = wait.recv();
+        for seq in 1..=20 {
+            client.say("lobby", "still here");
+            client.expect(&json!({ "type": "message", "seq": seq }));
         }
-    });
-    // An error: the server ended the connection already, which is as good.
-    let _ = wait.recv();
-    for seq in 1..=20 {
-        client.say("lobby", "still here");
-        client.expect(&json!({ "type": "message", "seq": seq }));
+        drop(talking);
+        flooding.join().expect("it only writes");
     }
-    drop(talking);
-    flooding.join().expect("it only writes");
 }
 
 #[test]
@@ -71,18 +72,19 @@ fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
         ..unlimited()
     };
     let server = TestServer::start(limits);
-    let mut hostile = Client::dial_narrow(server.address());
+    let mut hostile = Client::dial_narrow(server.door());
     let requests = "GET / HTTP/1.1\r\nHost: parlor\r\n\r\n".repeat(1000);
     assert_is_ended(&mut hostile, requests.as_bytes());
 }
 
 #[test]
 fn who_goes_on_asking_when_closed_is_ended() {
-    let server = server();
-    let mut hostile = Client::connect(server.address());
-    hostile.send(&json!({ "type": "hello", "protocol": 2 }));
-    let flood = frame(head::TEXT, br#"{"type":"ping"}"#).repeat(1000);
-    assert_is_ended(&mut hostile, &flood);
+    for server in both(&unlimited()) {
+        let mut hostile = Client::connect(server.door());
+        hostile.send(&json!({ "type": "hello", "protocol": 2 }));
+        let flood = frame(head::TEXT, br#"{"type":"ping"}"#).repeat(1000);
+        assert_is_ended(&mut hostile, &flood);
+    }
 }
 
 /// Sends until the server ends the connection.

@@ -9,7 +9,7 @@ use super::{server, unlimited};
 
 /// The answer to one request, on a connection of its own.
 pub(super) fn ask(server: &TestServer, request: &str) -> String {
-    let mut client = Client::dial(server.address());
+    let mut client = Client::dial(server.door());
     client.write(request.as_bytes());
     client.response()
 }
@@ -113,7 +113,7 @@ fn a_head_of_many_bytes_or_headers_is_refused() {
 #[test]
 fn what_is_no_http_ends_the_connection() {
     let server = server();
-    let mut client = Client::dial(server.address());
+    let mut client = Client::dial(server.door());
     client.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n");
     let response = client.response();
     assert_eq!(status(&response), "400");
@@ -121,9 +121,9 @@ fn what_is_no_http_ends_the_connection() {
 }
 
 /// Tries until it is let in: when a place is given back cannot be seen from outside.
-fn connect_when_there_is_a_place(server: &TestServer) -> Client {
+pub(super) fn connect_when_there_is_a_place(server: &TestServer) -> Client {
     for _ in 0..1_000_000 {
-        let mut client = Client::dial(server.address());
+        let mut client = Client::dial(server.door());
         client.write(handshake("/ws").as_bytes());
         if client.response().starts_with("HTTP/1.1 101 ") {
             return client;
@@ -139,8 +139,8 @@ fn the_server_takes_so_many_connections_and_no_more() {
         ..unlimited()
     };
     let server = TestServer::start(limits);
-    let first = Client::connect(server.address());
-    let mut second = Client::connect(server.address());
+    let first = Client::connect(server.door());
+    let mut second = Client::connect(server.door());
     let refused = ask(&server, &handshake("/ws"));
     assert_eq!(status(&refused), "503");
     assert!(header(&refused, "retry-after").is_some());
@@ -166,7 +166,7 @@ fn an_address_gets_so_many_connections_and_no_more() {
         ..unlimited()
     };
     let server = TestServer::start(limits);
-    let client = Client::connect(server.address());
+    let client = Client::connect(server.door());
     let refused = ask(&server, &handshake("/ws"));
     assert_eq!(status(&refused), "429");
     assert!(header(&refused, "retry-after").is_some());
@@ -182,12 +182,12 @@ fn a_handshake_that_stalls_is_ended() {
     };
     let server = TestServer::start(limits);
     for stalled in ["", "GET /ws HTTP/1.1\r\nHost: parlor\r\nConnection: Upg"] {
-        let mut client = Client::dial(server.address());
+        let mut client = Client::dial(server.door());
         client.write(stalled.as_bytes());
         client.expect_end();
     }
     // Also behind a request that was answered.
-    let mut client = Client::dial(server.address());
+    let mut client = Client::dial(server.door());
     client.write(b"GET /healthz HTTP/1.1\r\nHost: parlor\r\n\r\n");
     assert_eq!(status(&client.response()), "200");
     client.expect_end();

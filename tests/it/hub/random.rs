@@ -29,6 +29,9 @@ fn a_1_to_a_4_hold_whatever_happens() {
         "HISTORY_FETCH_FAILED",
         "STORE_UNAVAILABLE",
         "control",
+        "parlor_deliveries_total",
+        "parlor_delivery_seconds_count",
+        "parlor_sent_bytes_total",
     ]);
 }
 
@@ -293,6 +296,38 @@ impl Run {
         self.hub.answer_all();
         assert_eq!(self.hub.settle(), Some(Ok(())));
         self.read();
+        self.account();
+    }
+
+    /// When everybody is gone, every connection was closed once and nothing is left.
+    fn account(&mut self) {
+        let metrics = self.hub.metrics();
+        let of = |name: &str| {
+            let mut series: Vec<f64> = Vec::new();
+            series.extend(
+                metrics
+                    .iter()
+                    .filter_map(|(key, value)| key.starts_with(name).then_some(value)),
+            );
+            assert!(!series.is_empty(), "{name}");
+            series.iter().sum::<f64>()
+        };
+        assert_eq!(of("parlor_closed_connections_total{"), self.named as f64);
+        for left in ["connections", "rooms", "members", "outbox_bytes"] {
+            assert_eq!(metrics[&format!("parlor_{left}")], 0.0, "{left}");
+        }
+        let said = of("parlor_events_total{kind=\"message\"}");
+        let delivered = of("parlor_delivery_seconds_count");
+        assert!(delivered <= said, "{delivered} of {said}");
+        for counted in [
+            "parlor_deliveries_total",
+            "parlor_delivery_seconds_count",
+            "parlor_sent_bytes_total",
+        ] {
+            if of(counted) > 0.0 {
+                self.reached.insert(counted.into());
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The options of the server.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use parlor_core::Limits;
-use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Verifier};
+use parlor_smol::{AllowedOrigin, Config, IpNet, Retention, Storage, Tls, TlsError, Verifier};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::key_file::{KeyFileError, with_key};
@@ -25,6 +26,10 @@ pub(crate) struct Serve {
     /// Port that replaces the one of --listen, as hosting platforms set it.
     #[arg(long, hide = true, env = "PORT", hide_env_values = true)]
     port: Option<u16>,
+
+    /// Address of a port for operators: /healthz, /readyz and /metrics. Not for the public.
+    #[arg(long, value_name = "ADDR", env = "PARLOR_ADMIN", value_parser = address)]
+    admin: Option<SocketAddr>,
 
     #[command(flatten)]
     data: Data,
@@ -47,6 +52,24 @@ pub(crate) struct Serve {
     /// gets in without one.
     #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_PUBLIC_KEY")]
     token_public_key: Option<PathBuf>,
+
+    /// File with the certificate chain, PEM, the server's own first: TLS alone is spoken then.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TLS_CERT",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// File with the private key, PEM, of the certificate.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARLOR_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
 
     /// Messages to keep of each room, at least the 300 that are in memory. 0: all.
     #[arg(
@@ -108,6 +131,18 @@ pub(crate) struct Serve {
     /// What to log, on standard error.
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_enum, default_value_t = Level::Info)]
     log: Level,
+
+    /// How to write it.
+    #[arg(long, value_name = "FORMAT", env = "PARLOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line of words for each event.
+    Text,
+    /// A line of JSON for each event.
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -138,7 +173,11 @@ impl Serve {
         }
     }
 
-    pub(crate) fn config(&self) -> Result<Config, KeyFileError> {
+    pub(crate) const fn log_format(&self) -> LogFormat {
+        self.log_format
+    }
+
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error>> {
         let mut listen = self.listen;
         if let Some(port) = self.port {
             listen.set_port(port);
@@ -166,16 +205,25 @@ impl Serve {
         };
         Ok(Config {
             listen,
+            admin: self.admin,
             limits,
             verifier: self.verifier()?.map(Arc::new),
+            tls: self.tls()?.map(Arc::new),
             storage,
             crash_dir,
             origins: self.origins.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            lost_log_lines: None,
         })
     }
 
-    fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
+    fn tls(&self) -> Result<Option<Tls>, TlsError> {
+        let files = self.tls_cert.as_ref().zip(self.tls_key.as_ref());
+        files.map(|(cert, key)| Tls::load(cert, key)).transpose()
+    }
+
+    /// What verifies tokens, with the keys as they stand in their file at the moment.
+    pub(crate) fn verifier(&self) -> Result<Option<Verifier>, KeyFileError> {
         let secret = self.token_secret_file.as_deref();
         let public = self.token_public_key.as_deref();
         match (secret, public) {

@@ -1,17 +1,20 @@
 //! The binary itself, as its users meet it.
 
+mod admin;
 mod cli;
 mod crash;
 mod data;
 mod entrance;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod log;
+mod tls;
 mod tokens;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -64,25 +67,41 @@ fn text(bytes: &[u8]) -> &str {
 /// A server that runs; killed when dropped.
 struct Running {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
+    /// What its line said.
+    url: String,
 }
 
 impl Running {
     /// Starts a server, and waits for its line.
     fn start(command: &mut Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let stdout = child.stdout.take().expect("it is piped");
         let mut running = Self {
-            child: command.spawn().expect("the binary runs"),
+            child,
+            stdout: BufReader::new(stdout),
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            url: String::new(),
         };
-        let stdout = running.child.stdout.as_mut().expect("it is piped");
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        read.expect("it prints UTF-8");
-        let address = line.strip_prefix("parlor listening on http://");
-        let address = address.and_then(|address| address.trim_end().parse().ok());
-        running.address = address.unwrap_or_else(|| panic!("{line:?}: {}", running.stderr()));
+        running.url = running.line_behind("parlor listening on ");
+        running.address = address_in(&running.url);
         running
+    }
+
+    /// The rest of its next line, which begins so.
+    fn line_behind(&mut self, begin: &str) -> String {
+        let mut line = String::new();
+        let read = self.stdout.read_line(&mut line);
+        read.expect("it prints UTF-8");
+        let rest = line.trim_end().strip_prefix(begin).map(str::to_string);
+        rest.unwrap_or_else(|| panic!("{line:?}: {}", self.stderr()))
+    }
+
+    /// Where its operator's port is, as it says in its second line.
+    fn admin(&mut self) -> SocketAddr {
+        address_in(&self.line_behind("parlor admin on "))
     }
 
     fn signal(&self, name: &str) {
@@ -112,6 +131,17 @@ impl Running {
     }
 
     fn connect(&self) -> WebSocket<TcpStream> {
+        self.upgrade(self.dial()).expect("it lets everybody in")
+    }
+
+    /// A WebSocket over what stands already.
+    fn upgrade<S: Read + Write>(&self, stream: S) -> Result<WebSocket<S>, String> {
+        let url = format!("ws://{}/ws", self.address);
+        let upgraded = tungstenite::client(url, stream).map_err(|error| error.to_string());
+        upgraded.map(|(socket, _)| socket)
+    }
+
+    fn dial(&self) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         // The system takes little for a client that does not read.
         socket.set_recv_buffer_size(4096).expect("it is small");
@@ -119,9 +149,26 @@ impl Running {
         let stream = TcpStream::from(socket);
         let patience = stream.set_read_timeout(Some(PATIENCE));
         patience.expect("it is a good time-out");
-        let url = format!("ws://{}/ws", self.address);
-        let (socket, _) = tungstenite::client(url, stream).expect("it lets everybody in");
-        socket
+        stream
+    }
+
+    /// Reads standard error up to a line with this text, and leaves what follows.
+    fn log_line(&mut self, with: &str) -> String {
+        let stderr = self.child.stderr.as_mut().expect("it is not read yet");
+        let mut line = Vec::new();
+        loop {
+            // One by one, since what was read ahead would be lost.
+            let mut byte = [0];
+            stderr.read_exact(&mut byte).expect("the server goes on");
+            if byte != *b"\n" {
+                line.extend(byte);
+                continue;
+            }
+            let text = String::from_utf8(std::mem::take(&mut line)).expect("it prints UTF-8");
+            if text.contains(with) {
+                return text;
+            }
+        }
     }
 }
 
@@ -133,8 +180,29 @@ impl Drop for Running {
     }
 }
 
+fn address_in(url: &str) -> SocketAddr {
+    let address = url
+        .split_once("://")
+        .and_then(|(_, address)| address.parse().ok());
+    address.unwrap_or_else(|| panic!("{url}"))
+}
+
+/// The answer to a `GET` on a port that closes behind it.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let patience = stream.set_read_timeout(Some(PATIENCE));
+    patience.expect("it is a good time-out");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: parlor\r\n\r\n");
+    let written = stream.write_all(request.as_bytes());
+    written.expect("it reads");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    read.expect("it answers in UTF-8");
+    answer
+}
+
 /// The next message that is no ping.
-fn read(socket: &mut WebSocket<TcpStream>) -> Message {
+fn read<S: Read + Write>(socket: &mut WebSocket<S>) -> Message {
     loop {
         match socket.read() {
             Ok(message) if message.is_ping() => {}
@@ -146,13 +214,13 @@ fn read(socket: &mut WebSocket<TcpStream>) -> Message {
 }
 
 /// Sends a request; what comes next.
-fn ask(socket: &mut WebSocket<TcpStream>, request: &str) -> String {
+fn ask<S: Read + Write>(socket: &mut WebSocket<S>, request: &str) -> String {
     socket.send(Message::text(request)).expect("it is read");
     read(socket).to_string()
 }
 
 /// The code with which the server closes, and the messages before.
-fn read_to_close(socket: &mut WebSocket<TcpStream>) -> (CloseCode, Vec<String>) {
+fn read_to_close<S: Read + Write>(socket: &mut WebSocket<S>) -> (CloseCode, Vec<String>) {
     let mut messages = Vec::new();
     loop {
         let message = read(socket);

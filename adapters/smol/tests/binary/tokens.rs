@@ -74,6 +74,47 @@ fn with_a_secret_everybody_needs_a_token() {
 }
 
 #[test]
+fn a_new_key_is_for_tokens_that_come_and_drops_nobody() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let file = dir.path().join("secret");
+    let token_of = |secret: &str| {
+        fs::write(&file, secret).expect("there is room");
+        token(&file, &["--sub", "Alice", "--ttl", "1h"])
+    };
+    let new = token_of(&SECRET.to_uppercase());
+    let old = token_of(SECRET);
+    let mut command = parlor(&ANY_PORT);
+    let mut running = Running::start(command.arg("--token-secret-file").arg(&file));
+    let mut early = running.connect();
+    let answer = ask(&mut early, &hello(&old));
+    assert!(answer.contains(r#""username""#), "{answer}");
+
+    for (content, line, level) in [
+        (
+            SECRET.to_uppercase(),
+            "read the key of tokens again",
+            "INFO",
+        ),
+        (
+            String::from("short"),
+            "the key of tokens stays as it was",
+            "WARN",
+        ),
+    ] {
+        fs::write(&file, content).expect("there is room");
+        running.signal("HUP");
+        let line = running.log_line(line);
+        assert!(line.contains(level), "{line}");
+        for (token, expected) in [(&new, r#""username""#), (&old, r#""UNAUTHORIZED""#)] {
+            let answer = ask(&mut running.connect(), &hello(token));
+            assert!(answer.contains(expected), "{answer}");
+        }
+        let answer = ask(&mut early, JOIN);
+        assert!(answer.contains("lobby"), "{answer}");
+    }
+}
+
+#[test]
 fn with_a_public_key_everybody_needs_a_token() {
     for key in ["rsa-public.pem", "ec-public.pem", "ed-public.pem"] {
         let file = format!("{KEYS}/{key}");
