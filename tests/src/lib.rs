@@ -4,6 +4,7 @@
 pub mod action;
 pub mod certificate;
 pub mod client;
+pub mod dice;
 pub mod driven_hub;
 pub mod fuzz;
 pub mod metrics;

@@ -17,9 +17,14 @@ use tungstenite::{Bytes, Message, Utf8Bytes};
 /// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
 /// connection keeps them.
 const READ_BYTES: usize = 4 << 10;
-/// Bytes that a peer may make the server read before others have their turn, if they make no
-/// message: endless empty fragments, for one.
+/// Bytes that a peer may make the server read before others have their turn, whatever they are: a
+/// few large messages take as long as many small ones, and endless fragments are no message at all.
 const TURN_BYTES: usize = 16 << 10;
+/// So many times the size of the largest message may an unfinished one take on the wire. A fragment
+/// has 6 bytes of its own, so this is for fragments that carry 6 or more, and for messages of up to
+/// 18 KiB byte by byte. It ends those that carry nothing, which neither the bound of a message nor
+/// flood control sees.
+const WIRE_FACTOR: usize = 2;
 
 /// What comes from a peer.
 pub(crate) enum Incoming {
@@ -50,6 +55,8 @@ pub(crate) struct WebSocket<R> {
     inner: WebSocketStream<Collecting<R>>,
     /// What was read when a reply had to go first.
     next: Option<Incoming>,
+    /// Bytes that an unfinished message may take on the wire.
+    most_unfinished: usize,
 }
 
 impl<R: AsyncRead + Unpin> WebSocket<R> {
@@ -64,19 +71,32 @@ impl<R: AsyncRead + Unpin> WebSocket<R> {
         let stream = Collecting {
             stream,
             turn: TURN_BYTES,
+            unfinished: read.len(),
             written: Vec::new(),
         };
         let role = Role::Server;
         let inner = WebSocketStream::from_partially_read(stream, read, role, Some(config)).await;
-        Self { inner, next: None }
+        // What is read may belong to the message behind it.
+        let most_unfinished = most_bytes.saturating_mul(WIRE_FACTOR) + READ_BYTES;
+        Self {
+            inner,
+            next: None,
+            most_unfinished,
+        }
     }
 
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
-        self.inner.get_mut().turn = TURN_BYTES;
-        let polled = Pin::new(&mut self.inner).poll_next(cx).map(incoming);
+        if self.inner.get_ref().unfinished > self.most_unfinished {
+            return Poll::Ready(Incoming::End(Some(CloseReason::TooBig)));
+        }
+        let polled = Pin::new(&mut self.inner).poll_next(cx);
+        if let Poll::Ready(Some(Ok(message))) = &polled {
+            self.inner.get_mut().finish(message);
+        }
+        let polled = polled.map(incoming);
         // tungstenite writes its reply to what it read before at the next read.
         let written = mem::take(&mut self.inner.get_mut().written);
         if written.is_empty() {
@@ -126,7 +146,25 @@ struct Collecting<R> {
     stream: R,
     /// Bytes that may still be read in this turn.
     turn: usize,
+    /// Bytes read that no message was made of yet.
+    unfinished: usize,
     written: Vec<u8>,
+}
+
+impl<R> Collecting<R> {
+    /// Counts what was made a message as such.
+    fn finish(&mut self, message: &Message) {
+        /// The head of a control frame: it may stand between the fragments of a message, and is not
+        /// what finishes that.
+        const HEAD_BYTES: usize = 6;
+        match message {
+            Message::Text(_) | Message::Binary(_) => self.unfinished = 0,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+                let counted = message.len() + HEAD_BYTES;
+                self.unfinished = self.unfinished.saturating_sub(counted);
+            }
+        }
+    }
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Collecting<R> {
@@ -136,12 +174,14 @@ impl<R: AsyncRead + Unpin> AsyncRead for Collecting<R> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         if self.turn == 0 {
+            self.turn = TURN_BYTES;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let most = buf.len().min(self.turn);
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf[..most]))?;
         self.turn -= read;
+        self.unfinished += read;
         Poll::Ready(Ok(read))
     }
 }
@@ -169,35 +209,105 @@ impl<R: Unpin> AsyncWrite for Collecting<R> {
 mod tests {
     use std::future::poll_fn;
     use std::io::Write;
+    use std::iter;
     use std::net::{TcpListener, TcpStream as StdStream};
 
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
-    use crate::socket::Sockets;
+    use crate::socket::{Socket, Sockets};
 
-    #[test]
-    fn endless_fragments_leave_others_their_turn() {
+    const BEGINS: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
+    const GOES_ON: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
+    const ENDS: [u8; 6] = [0x80, 0x80, 0, 0, 0, 0];
+    const PONG: [u8; 6] = [0x8A, 0x80, 0, 0, 0, 0];
+    const MOST_BYTES: usize = 16 << 10;
+
+    /// A WebSocket whose peer sent `bytes`, all of which have arrived, and the peer.
+    fn with_sent(bytes: &[u8]) -> (WebSocket<Socket>, StdStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        let begin = [0x01, 0x80, 0, 0, 0, 0];
-        let go_on = [0x00, 0x80, 0, 0, 0, 0];
-        peer.write_all(&begin).unwrap();
-        peer.write_all(&go_on.repeat(2 * TURN_BYTES / go_on.len()))
-            .unwrap();
-        let mut waiting = vec![0; TURN_BYTES + 1];
+        peer.write_all(bytes).unwrap();
+        let mut waiting = vec![0; bytes.len()];
         while accepted.peek(&mut waiting).unwrap() < waiting.len() {}
-
         let stream = smol::net::TcpStream::try_from(accepted).unwrap();
         let stream = Sockets::new().unwrap().adopt(stream).unwrap();
-        let mut socket = block_on(WebSocket::new(stream, Vec::new(), 1 << 20));
-        let read = block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))));
-        assert!(read.is_none(), "there is no message in it");
-        assert_eq!(
-            socket.inner.get_ref().turn,
-            0,
-            "it stopped, though more was there"
-        );
+        let socket = block_on(WebSocket::new(stream, Vec::new(), MOST_BYTES));
+        (socket, peer)
+    }
+
+    fn fragments(bytes: usize) -> Vec<u8> {
+        [&BEGINS[..], &GOES_ON.repeat(bytes / GOES_ON.len())].concat()
+    }
+
+    /// What a turn brings; none if it ends before it brings anything.
+    fn turn(socket: &mut WebSocket<Socket>) -> Option<Incoming> {
+        block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))))
+    }
+
+    #[test]
+    fn endless_fragments_leave_others_their_turn() {
+        let (mut socket, _peer) = with_sent(&fragments(2 * TURN_BYTES));
+        for turns in 1..=2 {
+            assert!(turn(&mut socket).is_none(), "there is no message in it");
+            let read = socket.inner.get_ref().unfinished;
+            assert_eq!(read, turns * TURN_BYTES, "though more was there");
+        }
+    }
+
+    #[test]
+    fn messages_leave_others_their_turn() {
+        // An unfragmented text of 5,002 spaces.
+        let text = [&[0x81, 0xFE, 0x13, 0x8A, 0, 0, 0, 0][..], &[b' '; 5002]].concat();
+        // Together they are more than one may be.
+        let all = 2 * (MOST_BYTES + TURN_BYTES) / text.len();
+        let (mut socket, _peer) = with_sent(&text.repeat(all));
+        let mut turns = iter::repeat_with(|| {
+            let read = iter::repeat_with(|| turn(&mut socket)).map_while(|read| read);
+            read.filter(|read| matches!(read, Incoming::Text(_)))
+                .count()
+        });
+        let texts: Vec<usize> = turns.by_ref().take(4).collect();
+        let least = TURN_BYTES / text.len();
+        assert!(texts.iter().all(|&texts| texts <= least + 1), "{texts:?}");
+        assert_eq!(texts.iter().sum::<usize>(), all, "{texts:?}");
+    }
+
+    #[test]
+    fn a_message_is_too_big_on_the_wire_even_if_it_says_nothing() {
+        let most = 2 * MOST_BYTES;
+        // Pongs between the fragments neither count nor help.
+        let pongs = PONG.repeat(1000);
+        for (bytes, is_read) in [
+            ([fragments(most - 6), ENDS.to_vec()].concat(), true),
+            (
+                [&pongs[..], &fragments(most - 6), &pongs, &ENDS].concat(),
+                true,
+            ),
+            (fragments(most + 2 * READ_BYTES), false),
+            (
+                [
+                    fragments(most),
+                    pongs,
+                    fragments(2 * READ_BYTES)[6..].to_vec(),
+                ]
+                .concat(),
+                false,
+            ),
+        ] {
+            let (mut socket, _peer) = with_sent(&bytes);
+            let is_last = |read: &Incoming| matches!(read, Incoming::Text(_) | Incoming::End(_));
+            let turns = iter::repeat_with(|| turn(&mut socket)).take(1 << 13);
+            let last = turns.flatten().find(is_last);
+            match last {
+                Some(Incoming::Text(text)) => assert!(is_read && text.is_empty()),
+                Some(Incoming::End(reason)) => {
+                    assert!(!is_read);
+                    assert_eq!(reason, Some(CloseReason::TooBig));
+                }
+                _ => panic!("neither read nor refused"),
+            }
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+pub(super) use parlor_tests::dice::Dice;
+
 /// Runs a test with the seeds from 1 to `most`, or with the one in `PARLOR_SEED`. Each is printed
 /// first.
 pub(super) fn each_seed(most: u64, run: impl Fn(u64) -> BTreeSet<String>) -> Reached {
@@ -36,30 +38,5 @@ impl Reached {
             let all = &self.kinds;
             assert!(all.contains(kind), "no seed reaches {kind}: {all:?}");
         }
-    }
-}
-
-/// SplitMix64.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    pub(super) fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-
-    pub(super) fn pick(&mut self, most: u64) -> usize {
-        usize::try_from(self.roll(most)).expect("it is small")
     }
 }
