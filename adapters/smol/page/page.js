@@ -235,9 +235,15 @@ async function joinAgain(room) {
 
 /** What a room refused may be the name, which is the matter of all of them. @param {{ code?: string, reason?: string }} error */
 function nameRefused(error) {
-  const problem = problemOf(session, error.code);
+  if (!isStranded(error) && isAboutName(error.code)) refuse(explain(error), nameField);
+}
+
+/** Whether the present session cannot go on, as this refusal tells. @param {{ code?: string }} error */
+function isStranded({ code }) {
+  // Why a connection is over, its state has told.
+  const problem = isOver(session) ? undefined : problemOf(session, code);
   if (problem !== undefined) stranded(problem);
-  else if (isAboutName(error.code)) refuse(explain(error), nameField);
+  return problem !== undefined;
 }
 
 /**
@@ -324,7 +330,7 @@ async function go(name) {
     await client.join(name);
     memory.add(name);
   } catch (error) {
-    if (session?.client !== client || rooms.find(name) !== room) return;
+    if (session?.client !== client || rooms.find(name) !== room || isStranded(error)) return;
     rooms.remove(name);
     if (rooms.current === undefined) turnTo(before ?? rooms.own[0]);
     refuse(explain(error), roomField);

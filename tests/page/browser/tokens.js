@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 
 export class Issuer {
   #binary;
+  #secret;
   /** What tells the server that one gets in with a token alone. */
   arguments;
 
@@ -16,11 +17,16 @@ export class Issuer {
     const folder = await mkdtemp(path.join(tmpdir(), 'parlor-'));
     t.after(() => rm(folder, { recursive: true, force: true }));
     const issuer = new Issuer();
-    const secret = path.join(folder, 'secret');
-    await writeFile(secret, randomBytes(32).toString('hex'), { mode: 0o600 });
     issuer.#binary = binary;
-    issuer.arguments = ['--token-secret-file', secret];
+    issuer.#secret = path.join(folder, 'secret');
+    issuer.arguments = ['--token-secret-file', issuer.#secret];
+    await issuer.changesSecret();
     return issuer;
+  }
+
+  /** Tokens are good for servers that start from here on, and for no others. */
+  async changesSecret() {
+    await writeFile(this.#secret, randomBytes(32).toString('hex'), { mode: 0o600 });
   }
 
   /** @param {string} sub @param {{ ttl?: string, rooms?: string }} [claims] */

@@ -274,19 +274,21 @@ scenario('a name that somebody has in another spelling is refused until it is fr
   await isIn(alice, 'alice');
 });
 
+/** The server, told otherwise than before whether it asks for tokens. */
+async function comesBack({ server }, ...args) {
+  await server.end('SIGKILL');
+  await server.comeBack(['--memory', ...args]);
+}
+
 scenario('a server that asks for tokens from one day on, and no more from another', { tokens: true, losesServer: true }, async (stage) => {
-  const comesBack = async (...args) => {
-    await stage.server.end('SIGKILL');
-    await stage.server.comeBack(['--memory', ...args]);
-  };
-  await comesBack();
+  await comesBack(stage);
   const alice = await stage.person();
   await alice.joins('games', 'Alice');
   await alice.joins('general');
   assert.equal(await alice.token.isVisible(), false);
   await alice.message.fill('a draft');
 
-  await comesBack(...stage.issuer.arguments);
+  await comesBack(stage, ...stage.issuer.arguments);
   await alice.page.getByRole('button', { name: 'Enter a token' }).click();
   assert.match(await alice.connection.innerText(), /This server asks for a token/);
   assert.equal(await alice.yourName.isVisible(), false);
@@ -294,7 +296,7 @@ scenario('a server that asks for tokens from one day on, and no more from anothe
   await isIn(alice, 'alice');
   assert.equal(await alice.message.inputValue(), 'a draft');
 
-  await comesBack();
+  await comesBack(stage);
   await isTold(alice, /without a token/);
   await assertFocused(alice.yourName);
   assert.equal(await alice.token.isVisible(), false);
@@ -310,4 +312,43 @@ scenario('a server that asks for tokens from one day on, and no more from anothe
   await alice.personEntry('bob').waitFor();
   assert.deepEqual(bob.joined.users, ['alice', 'bob']);
   assert.equal(await alice.yourName.isEditable(), true);
+});
+
+scenario('who is in no room learns that there is no use for a token on the way to one', { tokens: true, losesServer: true }, async (stage) => {
+  const alice = await stage.person();
+  await asks(alice, { name: 'whoever', room: 'general' });
+  await assertFocused(alice.token);
+  await asks(alice, { token: await stage.issuer.token('alice') });
+  await isIn(alice, 'alice');
+  await alice.leaves('general');
+  await comesBack(stage);
+  await asks(alice, { room: 'games' });
+  await isTold(alice, /without a token/);
+  await assertFocused(alice.yourName);
+  assert.equal(await alice.yourName.inputValue(), 'alice');
+  assert.equal(await alice.room.inputValue(), 'games');
+  await asks(alice, { name: 'Alice' });
+  await isIn(alice, 'Alice');
+});
+
+scenario('who comes back to a server with another secret is asked for another token', { tokens: true, losesServer: true }, async (stage) => {
+  const alice = await stage.person();
+  await asks(alice, { name: 'alice', room: 'general' });
+  await assertFocused(alice.token);
+  await asks(alice, { token: await stage.issuer.token('alice') });
+  await isIn(alice, 'alice');
+  await alice.message.fill('a draft');
+  await stage.server.end('SIGKILL');
+  await alice.says('not sent');
+  await alice.message.fill('a draft');
+  await stage.issuer.changesSecret();
+  await stage.server.comeBack();
+  await eventually(async () => assert.match(await alice.connection.innerText(), /does not accept this token/));
+  await alice.log.getByText(/Not sent/).waitFor();
+  await assertFocused(alice.message);
+  await asks(alice, { token: await stage.issuer.token('alice') });
+  await alice.log.getByRole('button', { name: 'Retry' }).click();
+  const bob = await stage.robot('bob', 'general');
+  await eventually(() => assert.deepEqual(bob.texts('general'), ['not sent']));
+  assert.equal(await alice.message.inputValue(), 'a draft');
 });
