@@ -124,6 +124,11 @@ scenario('who writes when the token expires goes on with a fresh one', { tokens:
   await bob.ask({ type: 'join', roomId: 'games' });
   await bob.say('games', 'game 0');
   const alice = await stage.person();
+  let joins = [];
+  alice.page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+    const { type, roomId, since } = JSON.parse(payload);
+    if (type === 'join') joins.push([roomId, since?.seq]);
+  }));
   await asks(alice, { name: 'alice', room: 'games' });
   await assertFocused(alice.token);
   await asks(alice, { token: await stage.issuer.token('alice', { ttl: '10s' }) });
@@ -141,6 +146,7 @@ scenario('who writes when the token expires goes on with a fresh one', { tokens:
   await alice.says('not sent yet');
   await alice.log.getByText(/Not sent/).waitFor();
   await alice.message.fill('a draft');
+  joins = [];
   // More than a join replays to whoever does not say what was seen last.
   const missed = Array.from({ length: 60 }, (_, n) => `game ${n + 1}`);
   for (const text of missed) {
@@ -156,6 +162,8 @@ scenario('who writes when the token expires goes on with a fresh one', { tokens:
   await alice.sees('before');
   await asks(alice, { token: await stage.issuer.token('alice') });
   await alice.sees('meanwhile');
+  await alice.roomEntry('games').getByText('60 unread messages').waitFor();
+  assert.deepEqual(joins, [['general', 1], ['games', 1]]);
   assert.equal(await alice.message.inputValue(), 'a draft');
   await eventually(async () => assert.match(await alice.connection.innerText(), /online/i));
   await alice.log.getByRole('button', { name: 'Retry' }).click();
