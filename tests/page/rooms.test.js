@@ -176,10 +176,15 @@ test('rooms one is not in are listed, the liveliest first', () => {
 
 test('memory survives a storage that throws or holds rubbish', () => {
   const refuses = () => { throw new Error('no'); };
-  for (const open of [refuses, () => undefined, () => ({ getItem: refuses, setItem: refuses }),
-    () => ({ getItem: () => '{"a":[1', setItem: refuses }), () => ({ getItem: () => '[1,null,""]', setItem: refuses })]) {
-    const memory = new Memory(open);
+  const readOnly = (getItem) => () => ({ getItem, setItem: refuses, removeItem: refuses });
+  const rubbish = 'x'.repeat(8193);
+  for (const open of [refuses, () => undefined, readOnly(refuses), readOnly(() => rubbish),
+    readOnly(() => '{"a":[1'), readOnly(() => '[1,null,""]')]) {
+    const memory = new Memory(open, open);
     assert.deepEqual(memory.rooms, []);
+    memory.token = 'secret';
+    assert.notEqual(memory.token, rubbish);
+    memory.token = undefined;
     memory.name = 'Ann';
     memory.add('a');
     memory.remove('a');
@@ -187,9 +192,35 @@ test('memory survives a storage that throws or holds rubbish', () => {
   }
 });
 
+/** A storage that keeps what it is given in a map. */
+const storageIn = (kept) => () => ({
+  getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key),
+});
+
+test('a token is remembered in the tab, and nowhere else', () => {
+  const [browser, tab] = [new Map(), new Map()];
+  const memory = new Memory(storageIn(browser), storageIn(tab));
+  memory.token = 'secret';
+  memory.name = 'Ann';
+  assert.equal(memory.token, 'secret');
+  assert.deepEqual([...tab.values()], ['secret']);
+  assert.deepEqual([...browser.values()], ['Ann']);
+  memory.token = undefined;
+  assert.equal(memory.token, undefined);
+  assert.equal(tab.size, 0);
+});
+
+test('a token that cannot be kept does not leave another one in its place', () => {
+  const tab = new Map([['parlor.token', 'of somebody else']]);
+  const full = () => ({ ...storageIn(tab)(), setItem: () => { throw new Error('full'); } });
+  const memory = new Memory(storageIn(new Map()), full);
+  assert.equal(memory.token, 'of somebody else');
+  memory.token = 'secret';
+  assert.equal(memory.token, undefined);
+});
+
 test('rooms are remembered in order and once', () => {
-  const kept = new Map();
-  const memory = new Memory(() => ({ getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) }));
+  const memory = new Memory(storageIn(new Map()), storageIn(new Map()));
   for (const room of ['a', 'b', 'a', 'c']) memory.add(room);
   memory.remove('b');
   assert.deepEqual(memory.rooms, ['a', 'c']);

@@ -34,15 +34,18 @@ export class Banner {
     this.#put('none', 'Not connected yet');
   }
 
-  /** @param {import('./parlor-client.js').State} state */
-  show(state) {
+  /**
+   * @param {import('./parlor-client.js').State} state
+   * @param {string} [problem] with the token: connecting again does not help
+   */
+  show(state, problem) {
     this.#stop();
     this.#state = state;
     switch (state.state) {
       case 'connecting': return this.#connecting();
       case 'online': return this.#online();
       case 'offline': return this.#offline();
-      case 'closed': return this.#closed(state);
+      case 'closed': return this.#closed(state, problem);
     }
   }
 
@@ -71,20 +74,21 @@ export class Banner {
     this.#timer = setInterval(tick, 250);
   }
 
-  /** @param {{ reason?: string, code?: number }} state */
-  #closed({ reason, code }) {
+  /** @param {{ reason?: string, code?: number }} state @param {string} [problem] */
+  #closed({ reason, code }, problem) {
     this.#away = true;
     const why = reason || (code === undefined ? '' : `code ${code}`);
-    this.#put('closed', why ? `Disconnected: ${why}` : 'Disconnected.');
+    if (problem !== undefined) this.#put('closed', problem, '', 'Enter a token');
+    else this.#put('closed', why ? `Disconnected: ${why}` : 'Disconnected.', '', 'Connect again');
   }
 
-  /** @param {string} state @param {string} text @param {string} [detail] */
-  #put(state, text, detail = '') {
+  /** @param {string} state @param {string} text @param {string} [detail] @param {string} [action] what the button says */
+  #put(state, text, detail = '', action = 'Retry now') {
     this.#box.dataset.state = state;
     setText(this.#text, text);
     setText(this.#detail, detail);
     this.#retry.hidden = state !== 'offline' && state !== 'closed';
-    setText(this.#retry, state === 'closed' ? 'Connect again' : 'Retry now');
+    setText(this.#retry, action);
   }
 
   #stop() {

@@ -7,9 +7,9 @@ import { ParlorClient, randomId } from './parlor-client.js';
 import { Banner } from './banner.js';
 import { Composer } from './composer.js';
 import { byId, setText } from './elements.js';
-import { explain, isAboutName } from './explain.js';
+import { explain, isAboutName, tokenProblem } from './explain.js';
 import { Log } from './log.js';
-import { Memory } from './memory.js';
+import { Memory, TOKEN_AT_MOST } from './memory.js';
 import { initialsOf, tintOf } from './names.js';
 import { Panels } from './panels.js';
 import { FAILED_AT_MOST, Rooms, keepsId } from './rooms.js';
@@ -26,18 +26,25 @@ const DRAW_MILLIS = 250;
 
 const HASH = '#room=';
 
-const memory = new Memory(() => globalThis.localStorage);
+const memory = new Memory(() => globalThis.localStorage, () => globalThis.sessionStorage);
 const rooms = new Rooms();
 
 /**
- * A client of one name, and what it told before it became the present one.
- * @typedef {{ client: ParlorClient, name: string, held: [string, any][] }} Session
+ * Who one is: a guest of a name, or whoever a token names.
+ * @typedef {{ name: string, token?: undefined } | { name?: undefined, token: string }} Identity
+ */
+
+/**
+ * A client of one identity, and what it told before it became the present one.
+ * @typedef {{ client: ParlorClient, identity: Identity, held: [string, any][] }} Session
  */
 
 /** The present one. @type {Session | undefined} */
 let session;
 /** One that is to become it, if its first join succeeds. @type {Session | undefined} */
 let trial;
+/** Whether the form has a place for a token. */
+let isTokenAsked = false;
 
 const banner = new Banner(() => reconnect());
 const panels = new Panels();
@@ -48,6 +55,7 @@ const composer = new Composer({ send: sendMessage, typing: showTyping });
 
 const entry = byId('entry');
 const nameField = byId('name');
+const tokenField = byId('token');
 const roomField = byId('room');
 const renameButton = byId('rename');
 
@@ -57,8 +65,11 @@ const renameButton = byId('rename');
 /** What the page does about each event of the client. */
 const handlers = {
   state(state) {
-    banner.show(state);
+    showConnection();
+    const problem = problemOf(session);
+    if (problem !== undefined) return stranded(problem);
     if (state.state !== 'online') return;
+    if (session.identity.token !== undefined) named(session);
     composer.limit = session.client.limits?.text;
     refreshList();
   },
@@ -74,7 +85,7 @@ const handlers = {
     // Without a code it was asked for here, and the room is gone already.
     if (room === undefined || code === undefined) return;
     room.refused(explain({ code, reason }));
-    if (isAboutName(code)) refuse(explain({ code, reason }), nameField);
+    nameRefused({ code, reason });
     refreshList();
   },
   message(message) {
@@ -94,27 +105,28 @@ const handlers = {
     if (room !== undefined) room.typing = users;
   },
   error(error) {
-    // That the server goes away is what the banner tells.
-    if (error.code !== 'SERVER_SHUTDOWN') notify(explain(error));
+    // That the server goes away, or lets nobody in, is what the state behind it tells.
+    if (error.code !== 'SERVER_SHUTDOWN' && error.code !== 'UNAUTHORIZED') notify(explain(error));
   },
 };
 
 /**
  * Opens a client. Its events count once it is the present one; until then they are held.
- * @param {string} name
+ * @param {Identity} identity
  * @returns {Session}
  */
-function open(name) {
-  const client = new ParlorClient(new URL('/ws', location.href), { username: name, storage: memory.storage });
+function open(identity) {
+  const { name, token } = identity;
+  const options = token === undefined ? { username: name, storage: memory.storage } : { token };
+  const client = new ParlorClient(new URL('/ws', location.href), options);
   /** @type {Session} */
-  const opened = { client, name, held: [] };
+  const opened = { client, identity, held: [] };
   for (const type of Object.keys(handlers)) {
     client.on(type, (event) => {
       if (opened === session) handle(type, event);
       else if (opened === trial) {
         opened.held.push([type, event]);
-        // Who has no other connection wants to know about this one.
-        if (type === 'state' && session === undefined) banner.show(event);
+        if (type === 'state') showConnection();
       }
     });
   }
@@ -126,36 +138,72 @@ function handle(type, event) {
   draw();
 }
 
+/** The name of whoever a session is; empty until the server has read it in the token. @param {Session} one */
+function nameOf({ client, identity }) {
+  return client.username ?? identity.name ?? '';
+}
+
+/** @param {Session | undefined} one */
+function isOver(one) {
+  return one === undefined || one.client.state.state === 'closed';
+}
+
+/** What is wrong with the token of a session. @param {Session | undefined} one @param {string} [code] */
+function problemOf(one, code) {
+  return one && tokenProblem({ hasToken: one.identity.token !== undefined, state: one.client.state, code });
+}
+
+/** The session whose connection matters: one that is over does not, while another is tried. */
+function watched() {
+  return isOver(session) ? trial ?? session : session;
+}
+
+function showConnection() {
+  const one = watched();
+  if (one === undefined) return banner.none();
+  const problem = problemOf(one);
+  banner.show(one.client.state, problem && explain({ code: problem }));
+}
+
 /** Makes a session the present one, in all the rooms of the one before. @param {Session} next */
 function adopt(next) {
   const before = session;
   session = next;
   trial = undefined;
   before?.client.close();
-  memory.name = next.client.username ?? next.name;
-  nameField.value = memory.name ?? next.name;
+  memory.token = next.identity.token;
+  askForToken(false);
+  named(next);
   for (const [type, event] of next.held.splice(0)) handle(type, event);
-  banner.show(next.client.state);
-  nameChanged();
+  showConnection();
+}
+
+/** Shows which name one has, if it is known. @param {Session} one */
+function named(one) {
+  const name = nameOf(one);
+  if (name !== '') memory.name = nameField.value = name;
+  showForm();
 }
 
 /**
- * Comes in, or becomes another name: a new client joins a room, and only then replaces the one
- * before, so that a name which is refused costs nothing.
- * @param {string} name @param {string} roomName
+ * Comes in, or becomes somebody else: a new client joins a room, and only then replaces the one
+ * before, so that an identity which is refused costs nothing.
+ * @param {Identity} identity @param {string} roomName
  */
-async function enter(name, roomName) {
+async function enter(identity, roomName) {
   trial?.client.close();
-  const attempt = trial = open(name);
-  banner.show((session ?? attempt).client.state);
+  const attempt = trial = open(identity);
+  showConnection();
   try {
     await attempt.client.join(roomName, { since: rooms.find(roomName)?.since });
   } catch (error) {
+    const problem = problemOf(attempt, error.code);
     attempt.client.close();
     // Another attempt has replaced this one: what became of it is of no interest.
     if (trial !== attempt) return;
     trial = undefined;
-    if (session === undefined) banner.none();
+    showConnection();
+    if (problem !== undefined) return demand(problem, identity);
     refuse(explain(error), error.code === 'INVALID_ROOM_ID' || !isAboutName(error.code) ? roomField : nameField);
     return;
   }
@@ -180,20 +228,73 @@ async function joinAgain(room) {
     // A client that was replaced, or a room that was left meanwhile, has nothing to say.
     if (session?.client !== client || rooms.find(room.name) !== room) return;
     room.refused(explain(error));
-    if (isAboutName(error.code)) refuse(explain(error), nameField);
+    nameRefused(error);
   }
   draw();
 }
 
+/** What a room refused may be the name, which is the matter of all of them. @param {{ code?: string, reason?: string }} error */
+function nameRefused(error) {
+  if (!isStranded(error) && isAboutName(error.code)) refuse(explain(error), nameField);
+}
+
+/** Whether the present session cannot go on, as this refusal tells. @param {{ code?: string }} error */
+function isStranded({ code }) {
+  // Why a connection is over, its state has told.
+  const problem = isOver(session) ? undefined : problemOf(session, code);
+  if (problem !== undefined) stranded(problem);
+  return problem !== undefined;
+}
+
+/**
+ * The present session cannot go on: its token is missing or no good, or there is no use for it. What
+ * was said in its rooms stays to be read, and what was not sent stays to be sent, by the next one.
+ * @param {string} problem
+ */
+function stranded(problem) {
+  const { client, identity } = session;
+  const isWorthReading = rooms.own.some((room) => room.epoch !== undefined);
+  if (problem !== 'TOKEN_UNUSED' && isWorthReading) {
+    // The banner says why. Who is writing goes on writing.
+    forget(identity.token);
+    return askForToken(true);
+  }
+  session = undefined;
+  client.close();
+  showConnection();
+  nameField.value ||= memory.name ?? '';
+  roomField.value ||= rooms.current?.name ?? '';
+  showScreen();
+  demand(problem, identity);
+}
+
+/** Asks in the form for what is missing. @param {string} problem @param {Identity} refused */
+function demand(problem, { token }) {
+  forget(token);
+  askForToken(problem !== 'TOKEN_UNUSED');
+  const field = isTokenAsked ? tokenField : nameField;
+  // A token that is missing is asked for by its field.
+  refuse(problem === 'TOKEN_MISSING' ? '' : explain({ code: problem }), field);
+  if (panels.isInSight(entry)) field.focus();
+}
+
+/** A token that was refused is not tried another time. @param {string | undefined} token */
+function forget(token) {
+  if (memory.token === token) memory.token = undefined;
+}
+
 /** Connects at once, be it with a new client where the server closed the former one for good. */
 function reconnect() {
-  const present = session ?? trial;
-  if (present === undefined) return;
-  if (present.client.state.state !== 'closed') return present.client.retry();
+  const one = watched();
+  if (!isOver(one)) return one.client.retry();
   if (session === undefined) return;
+  if (problemOf(session) !== undefined) {
+    panels.show(entry);
+    return tokenField.focus();
+  }
+  const { identity } = session;
   session = undefined;
-  const next = open(present.name);
-  adopt(next);
+  adopt(open(identity));
   for (const room of rooms.own) joinAgain(room);
 }
 
@@ -229,7 +330,7 @@ async function go(name) {
     await client.join(name);
     memory.add(name);
   } catch (error) {
-    if (session?.client !== client || rooms.find(name) !== room) return;
+    if (session?.client !== client || rooms.find(name) !== room || isStranded(error)) return;
     rooms.remove(name);
     if (rooms.current === undefined) turnTo(before ?? rooms.own[0]);
     refuse(explain(error), roomField);
@@ -317,8 +418,8 @@ function sendMessage(text) {
 
 /** Sends, and shows it at once. @param {import('./rooms.js').Room} room @param {string} text @param {string} id */
 async function dispatch(room, text, id) {
-  const { client, name } = session;
-  room.sending({ id, text, at: Date.now(), as: client.username ?? name });
+  const { client } = session;
+  room.sending({ id, text, at: Date.now(), as: nameOf(session) });
   drawNow();
   log.toEnd();
   try {
@@ -334,7 +435,7 @@ function retryMessage(room, id) {
   if (room.state === 'out') return;
   const one = room.take(id);
   if (one === undefined) return;
-  dispatch(room, one.text, keepsId(one, session.client.username ?? session.name) ? id : randomId());
+  dispatch(room, one.text, keepsId(one, nameOf(session)) ? id : randomId());
   composer.focus();
 }
 
@@ -373,7 +474,7 @@ function showTyping(active) {
 /** Says beside the form why something did not go. @param {string} sentence @param {HTMLElement} [field] */
 function refuse(sentence, field) {
   setText(byId('entry-alert'), sentence);
-  for (const each of [nameField, roomField]) each.setAttribute('aria-invalid', String(sentence !== '' && each === field));
+  for (const each of [nameField, tokenField, roomField]) each.setAttribute('aria-invalid', String(sentence !== '' && each === field));
   if (sentence === '') return;
   if (panels.isInSight(entry)) field?.focus();
   else notify(sentence);
@@ -439,7 +540,7 @@ function drawNow() {
   const badge = byId('toggle-unread');
   badge.hidden = unread === 0;
   setText(badge, unread === 0 ? '' : brief(unread));
-  peopleList.update(room, session?.client.username ?? session?.name ?? '');
+  peopleList.update(room, session === undefined ? '' : nameOf(session));
   drawRoom(room);
 }
 
@@ -475,15 +576,31 @@ function drawNotice(room) {
   byId('notice-dismiss').hidden = isOut;
 }
 
-/** Shows what the name field holds: the avatar, and the way to make a new name one's own. */
-function nameChanged() {
+/** Shows what the form asks for, and the way to become somebody else. */
+function showForm() {
+  const isBearer = session?.identity.token !== undefined;
+  setText(byId('choice'), isTokenAsked ? 'Enter your token and choose a room.' : 'Choose a name and a room.');
+  byId('token-row').hidden = !isTokenAsked;
+  // Who has a token has the name that is in it; who is to get one needs none.
+  byId('name-row').hidden = isTokenAsked && !isBearer;
+  nameField.readOnly = isBearer;
   const name = nameField.value.trim();
-  const isOther = session !== undefined && name !== '' && name !== (session.client.username ?? session.name);
-  renameButton.hidden = !isOther;
+  const isOther = session !== undefined && name !== '' && name !== nameOf(session);
+  renameButton.hidden = isBearer ? problemOf(session) !== undefined : !isOther;
+  if (isBearer) renameButton.setAttribute('aria-expanded', String(isTokenAsked));
+  else renameButton.removeAttribute('aria-expanded');
   const avatar = byId('own-avatar');
   avatar.hidden = name === '' || session === undefined;
   avatar.className = `avatar tint-${tintOf(name)}`;
   setText(avatar, initialsOf(name));
+}
+
+/** Makes a place for a token, an empty one, or takes it away. @param {boolean} asked */
+function askForToken(asked) {
+  isTokenAsked = asked;
+  tokenField.value = '';
+  refuse('');
+  showForm();
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -491,15 +608,46 @@ function nameChanged() {
 
 function submitted() {
   refuse('');
-  const name = nameField.value.trim();
+  const identity = isTokenAsked ? tokenOfForm() : nameOfForm();
+  if (identity === undefined) return;
   const roomName = roomField.value.trim();
-  if (name === '') return refuse('Choose a name.', nameField);
-  const isOther = session === undefined || name !== (session.client.username ?? session.name);
+  const isOther = identity !== session?.identity || isOver(session);
   const room = roomName || (isOther ? rooms.current?.name : undefined);
   if (room === undefined) return refuse('Name a room: one that is open, or a new one.', roomField);
-  if (isOther) return enter(name, room);
+  if (isOther) return enter(identity, room);
   roomField.value = '';
   go(room);
+}
+
+/** @returns {Identity | undefined} none: the form says why */
+function nameOfForm() {
+  // The name of a token may not be read yet.
+  if (session?.identity.token !== undefined) return session.identity;
+  const name = nameField.value.trim();
+  if (name === '') return refuse('Choose a name.', nameField);
+  return session !== undefined && name === nameOf(session) ? session.identity : { name };
+}
+
+/** @returns {Identity | undefined} none: the form says why */
+function tokenOfForm() {
+  const token = tokenField.value.trim();
+  if (token.length > TOKEN_AT_MOST) return refuse('This is too long to be a token.', tokenField);
+  if (token !== '') return { token };
+  // Who looks for another room need not become somebody else.
+  if (!isOver(session) && roomField.value.trim() !== '') return session.identity;
+  return refuse('Enter a token.', tokenField);
+}
+
+function rename() {
+  if (session.identity.token !== undefined) {
+    askForToken(!isTokenAsked);
+    if (isTokenAsked) tokenField.focus();
+    return;
+  }
+  refuse('');
+  const room = rooms.current?.name ?? rooms.own[0]?.name;
+  if (room === undefined) refuse('Join a room under your new name.', roomField);
+  else enter({ name: nameField.value.trim() }, room);
 }
 
 /** Goes where the address points. */
@@ -514,14 +662,8 @@ entry.addEventListener('submit', (event) => {
   event.preventDefault();
   submitted();
 });
-nameField.addEventListener('input', nameChanged);
-renameButton.addEventListener('click', () => {
-  refuse('');
-  const name = nameField.value.trim();
-  const room = rooms.current?.name ?? rooms.own[0]?.name;
-  if (room === undefined) refuse('Join a room under your new name.', roomField);
-  else enter(name, room);
-});
+nameField.addEventListener('input', showForm);
+renameButton.addEventListener('click', rename);
 byId('leave').addEventListener('click', () => leave());
 byId('notice-dismiss').addEventListener('click', () => {
   notify('');
@@ -532,14 +674,14 @@ byId('notice-action').addEventListener('click', () => {
   composer.focus();
 });
 addEventListener('hashchange', addressChanged);
-addEventListener('online', () => (session ?? trial)?.client.retry());
+addEventListener('online', () => watched()?.client.retry());
 addEventListener('beforeunload', (event) => {
   // What is not sent goes with the page.
   if (rooms.hasUnsent) event.preventDefault();
 });
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) return;
-  (session ?? trial)?.client.retry();
+  watched()?.client.retry();
   refreshList();
   drawNow();
 });
@@ -551,21 +693,27 @@ setInterval(() => {
 
 /** Comes back to where one was, or asks who one is. */
 function begin() {
-  const { name } = memory;
+  const { name, token } = memory;
   const addressed = addressedRoom();
   const remembered = memory.rooms;
-  nameField.value = name ?? '';
   const first = addressed ?? (remembered.includes(memory.current) ? memory.current : remembered[0]);
-  if (name === undefined || first === undefined) {
-    roomField.value = addressed ?? 'general';
-    showScreen();
-    nameChanged();
-    return (name === undefined ? nameField : roomField).focus();
-  }
-  adopt(open(name));
+  const isKnown = token !== undefined || name !== undefined;
+  if (!isKnown || first === undefined) return welcome(addressed ?? 'general');
+  adopt(open(token === undefined ? { name } : { token }));
   for (const each of remembered) joinAgain(rooms.ensure(each));
   if (remembered.includes(first)) turnTo(rooms.ensure(first));
   else go(first);
+}
+
+/** Asks who one is, and where one wants to go. @param {string} room a proposal */
+function welcome(room) {
+  const { name, token } = memory;
+  nameField.value = name ?? '';
+  roomField.value = room;
+  askForToken(token !== undefined);
+  tokenField.value = token ?? '';
+  showScreen();
+  (token === undefined && name === undefined ? nameField : roomField).focus();
 }
 
 begin();

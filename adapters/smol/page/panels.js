@@ -44,6 +44,11 @@ export class Panels {
     return each === undefined || each.toggle.hidden || each.wide.matches || isOpen(each);
   }
 
+  /** Opens the drawer that an element is in, if it cannot be seen. @param {Element} inside */
+  show(inside) {
+    if (!this.isInSight(inside)) this.#open(this.#panels.find(({ panel }) => panel.contains(inside)));
+  }
+
   /** Closes whichever is open. */
   close() {
     for (const each of this.#panels) set(each, false);

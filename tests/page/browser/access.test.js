@@ -1,24 +1,12 @@
 // By keyboard alone, on a narrow screen, and by the rules of axe-core; the pictures are taken on the way.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { assertAccessible } from './accessible.js';
 import { eventually, picture, scenario } from './parlor.js';
 
 const WIDE = { viewport: { width: 1120, height: 790 } };
 /** WCAG 2.2, success criterion 2.5.8. */
 const TARGET_PIXELS = 24;
 const NARROW = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-async function assertAccessible(person) {
-  await person.page.evaluate(axe);
-  const { violations, passes } = await person.page.evaluate(() =>
-    globalThis.axe.run(document, { runOnly: { type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] } }),
-  );
-  assert.ok(passes.length > 5, 'axe-core found something to look at');
-  const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  assert.deepEqual(grave.map(({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`)]), []);
-}
 
 /** Tab until it has the focus, which must then be seen. */
 async function tabTo(person, locator) {

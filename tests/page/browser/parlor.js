@@ -11,6 +11,7 @@ import { after, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 import { IN_MEMORY, onDisk } from '../storage.js';
+import { Issuer } from './tokens.js';
 
 const PATIENCE_MILLIS = 15_000;
 const BINARY = process.env.PARLOR_BIN ?? 'target/release/parlor';
@@ -32,14 +33,13 @@ const LOSSES = [
 
 /** The server's binary, on a port of its own that it keeps when it comes back. */
 export class Server {
-  #arguments;
+  #arguments = [];
   #process;
   port = 0;
 
   static async start(...args) {
     const server = new Server();
-    server.#arguments = args;
-    await server.comeBack();
+    await server.comeBack(args);
     return server;
   }
 
@@ -47,7 +47,9 @@ export class Server {
     return `http://127.0.0.1:${this.port}/`;
   }
 
-  async comeBack() {
+  /** @param {string[]} [args] what it is told from here on, if it is something else than before */
+  async comeBack(args = this.#arguments) {
+    this.#arguments = args;
     const { PORT, ...env } = process.env;
     const listen = ['--listen', `127.0.0.1:${this.port}`, '--log', 'warn'];
     this.#process = spawn(BINARY, [...listen, ...this.#arguments], { env, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -77,12 +79,14 @@ export class Robot {
   #asked = 0;
   heard = [];
 
-  static async arrive(server, username, room) {
+  /** @param {string} [token] for a server that asks for one */
+  static async arrive(server, username, room, token) {
     const robot = new Robot();
     robot.#socket = new WebSocket(`${server.url.replace('http', 'ws')}ws`);
     robot.#socket.on('error', () => {});
     robot.#socket.on('message', (data) => robot.#hear(JSON.parse(data.toString())));
     await once(robot.#socket, 'open');
+    if (token !== undefined) await robot.ask({ type: 'hello', protocol: 1, token });
     robot.joined = await robot.ask({ type: 'join', roomId: room, username });
     return robot;
   }
@@ -127,6 +131,8 @@ export class Person {
     this.page = page;
     this.url = url;
     this.yourName = page.getByRole('textbox', { name: 'Your name', exact: true });
+    this.token = page.getByLabel('Token', { exact: true });
+    this.changeButton = page.getByRole('button', { name: 'Change', exact: true });
     this.room = page.getByRole('textbox', { name: 'Room', exact: true });
     this.joinButton = page.getByRole('button', { name: 'Join', exact: true });
     this.rooms = page.getByRole('list', { name: 'Rooms', exact: true });
@@ -252,15 +258,16 @@ after(() => browser?.close());
  * A test with a server and a browser of its own making. Nothing on any page may complain, break the content
  * security policy or ask a foreign host.
  * @param {string} name
- * @param {{ server?: string[], losesServer?: boolean, keeps?: boolean }} options what the server is told; whether
- *   it goes away meanwhile; whether it keeps on a disk what is said
+ * @param {{ server?: string[], losesServer?: boolean, keeps?: boolean, tokens?: boolean }} options what the server
+ *   is told; whether it goes away meanwhile; whether it keeps on a disk what is said; whether it asks for tokens
  * @param {(stage: Stage) => Promise<void>} body
  */
 export function scenario(name, options, body) {
   test(name, { timeout: 120_000 }, async (t) => {
     browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS });
     const storage = options.keeps ? await onDisk(t) : IN_MEMORY;
-    const stage = new Stage(await Server.start(...storage, ...(options.server ?? [])));
+    const issuer = options.tokens ? await Issuer.begin(t, BINARY) : undefined;
+    const stage = new Stage(await Server.start(...storage, ...(issuer?.arguments ?? []), ...(options.server ?? [])), issuer);
     try {
       await body(stage);
       const unexpected = (complaint) => !options.losesServer || !LOSSES.some((loss) => loss.test(complaint));
@@ -281,8 +288,10 @@ class Stage {
   #robots = [];
   complaints = [];
 
-  constructor(server) {
+  /** @param {Server} server @param {Issuer} [issuer] of tokens, if the server asks for them */
+  constructor(server, issuer) {
     this.server = server;
+    this.issuer = issuer;
   }
 
   /** A fresh profile: what one person's browser remembers. */
@@ -318,7 +327,7 @@ class Stage {
   }
 
   async robot(username, room) {
-    const robot = await Robot.arrive(this.server, username, room);
+    const robot = await Robot.arrive(this.server, username, room, await this.issuer?.token(username));
     this.#robots.push(robot);
     return robot;
   }
