@@ -156,7 +156,8 @@ fn named_metrics(document: &str) -> BTreeSet<String> {
     let crates = ["parlor_core", "parlor_hub", "parlor_smol", "parlor_sqlite"];
     words
         .filter(is_metric)
-        .filter(|word| !crates.contains(word))
+        // `parlor_*.deb` is no metric either.
+        .filter(|word| !crates.contains(word) && !word.ends_with('_'))
         .map(String::from)
         .collect()
 }
