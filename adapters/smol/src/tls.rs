@@ -254,12 +254,20 @@ impl fmt::Debug for Tls {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::future::poll_fn;
 
+    use futures_lite::{AsyncReadExt, future};
+    use futures_rustls::pki_types::ServerName;
+    use futures_rustls::rustls::{ClientConfig, RootCertStore};
+    use futures_rustls::{TlsConnector, client};
+    use parlor_hub::Outlet;
     use rcgen::{CertificateParams, KeyPair};
+    use smol::net::{TcpListener, TcpStream};
+    use socket2::SockRef;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::socket::Sockets;
 
     const RSA: &str = include_str!("../tests/keys/rsa-private.pem");
     const RSA_PKCS1: &str = include_str!("../tests/keys/rsa-private-pkcs1.pem");
@@ -410,6 +418,82 @@ mod tests {
         files.write(&certificate(ED), ED);
         tls.reload().unwrap();
         assert!(!Arc::ptr_eq(&config(), &first));
+    }
+
+    /// A guard against tests that hang.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Both ends of a connection over TLS, given to `talk` while sockets are watched.
+    fn with_connection<T: Future<Output = ()>>(
+        talk: impl FnOnce(Wire<ReadHalf<TlsStream>, PipeOutlet>, client::TlsStream<TcpStream>) -> T,
+    ) {
+        let files = Files::new(&certificate(EC), EC);
+        let tls = files.load().unwrap();
+        let mut roots = RootCertStore::empty();
+        let pem = fs::read(files.cert()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_slice(&pem).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+
+        let sockets = Sockets::new().unwrap();
+        let talking = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
+            let (accepted, _) = listener.accept().await.unwrap();
+            let connector = TlsConnector::from(Arc::new(config));
+            let accepted = sockets.adopt(accepted).unwrap();
+            let accepting = tls.accept(accepted, PATIENCE);
+            let connecting = connector.connect(name, peer.unwrap());
+            let (stream, peer) = future::zip(accepting, connecting).await;
+            talk(Wire::tls(stream.unwrap(), PATIENCE), peer.unwrap()).await;
+        };
+        let watching = async { panic!("{}", sockets.clone().watch().await) };
+        let late = async {
+            Timer::after(PATIENCE).await;
+            panic!("it does not end");
+        };
+        future::block_on(talking.or(watching).or(late));
+    }
+
+    #[test]
+    fn an_abort_ends_the_reading_half_as_well() {
+        with_connection(|mut wire, peer| async move {
+            wire.outlet.abort();
+            wire.pump.await;
+            assert!(!matches!(wire.reader.read(&mut [0]).await, Ok(1..)));
+            drop(peer);
+        });
+    }
+
+    #[test]
+    fn a_write_that_fails_breaks_the_pipe() {
+        with_connection(|mut wire, peer| async move {
+            // Closed without lingering, a socket resets the connection.
+            let (peer, _) = peer.into_inner();
+            let frame = [0; 1000];
+            let write = async {
+                let written = poll_fn(|cx| wire.outlet.poll_write(cx, &frame)).await;
+                written.unwrap();
+                SockRef::from(&peer)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+                drop(peer);
+                while poll_fn(|cx| wire.outlet.poll_write(cx, &frame))
+                    .await
+                    .is_ok()
+                {
+                    future::yield_now().await;
+                }
+            };
+            wire.pump.during(write).await;
+            wire.pump.await;
+        });
     }
 
     #[test]

@@ -238,6 +238,30 @@ fn who_does_not_take_what_is_behind_the_pipe_is_given_up() {
 }
 
 #[test]
+fn who_reads_late_gets_everything_though_nothing_more_is_said() {
+    let limits = Limits {
+        // A ping would push the rest.
+        ping_interval_ms: 600_000,
+        send_buffer_bytes: 4 << 10,
+        ..unlimited()
+    };
+    let server = TestServer::start_tls(limits);
+    let mut alice = Client::connect(server.door());
+    let mut late = Client::connect_narrow(server.door());
+    alice.join("lobby", "Alice");
+    late.join("lobby", "Late");
+    alice.expect(&json!({ "type": "user_joined" }));
+    let text = "x".repeat(2000);
+    for seq in 1..=30 {
+        alice.say("lobby", &text);
+        alice.expect(&json!({ "type": "message", "seq": seq }));
+    }
+    for seq in 1..=30 {
+        late.expect(&json!({ "type": "message", "seq": seq }));
+    }
+}
+
+#[test]
 fn who_reads_late_gets_everything_and_the_goodbye() {
     let limits = Limits {
         close_grace_ms: 60_000,

@@ -167,21 +167,34 @@ impl Running {
     }
 
     /// Reads standard error up to a line with this text, and leaves what follows.
-    fn log_line(&mut self, with: &str) -> String {
-        let stderr = self.child.stderr.as_mut().expect("it is not read yet");
-        let mut line = Vec::new();
-        loop {
-            // One by one, since what was read ahead would be lost.
-            let mut byte = [0];
-            stderr.read_exact(&mut byte).expect("the server goes on");
-            if byte != *b"\n" {
-                line.extend(byte);
-                continue;
-            }
-            let text = String::from_utf8(std::mem::take(&mut line)).expect("it prints UTF-8");
-            if text.contains(with) {
-                return text;
-            }
+    fn log_line(&mut self, with: &'static str) -> String {
+        let mut stderr = self.child.stderr.take().expect("it is not read yet");
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let line = read_to_line(&mut stderr, with);
+            let _ = tell.send((stderr, line));
+        });
+        let told = told.recv_timeout(PATIENCE);
+        let (stderr, line) = told.unwrap_or_else(|_| panic!("there is no line with {with:?}"));
+        self.child.stderr = Some(stderr);
+        line
+    }
+}
+
+/// The next line with this text.
+fn read_to_line(from: &mut impl Read, with: &str) -> String {
+    let mut line = Vec::new();
+    loop {
+        // One by one, since what is read ahead is lost.
+        let mut byte = [0];
+        from.read_exact(&mut byte).expect("the server goes on");
+        if byte != *b"\n" {
+            line.extend(byte);
+            continue;
+        }
+        let text = String::from_utf8(std::mem::take(&mut line)).expect("it prints UTF-8");
+        if text.contains(with) {
+            return text;
         }
     }
 }
