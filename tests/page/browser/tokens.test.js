@@ -23,6 +23,11 @@ async function isTold(person, pattern) {
   await person.page.getByRole('alert').filter({ hasText: pattern }).waitFor();
 }
 
+/** What all alerts say. */
+function toldBy(person) {
+  return person.page.getByRole('alert').filter({ hasText: /./ }).allInnerTexts();
+}
+
 async function isIn(person, name) {
   await person.message.waitFor();
   await person.personEntry(name).waitFor();
@@ -71,7 +76,7 @@ scenario('whoever brings a token comes in, and the tab alone remembers it', TOKE
   await isIn(alice, 'alice');
   assert.equal(await alice.token.isVisible(), false);
   assert.equal(await alice.yourName.isEditable(), false);
-  assert.deepEqual(await alice.page.getByRole('alert').filter({ hasText: /./ }).allInnerTexts(), []);
+  assert.deepEqual(await toldBy(alice), []);
   await assertAccessible(alice);
   await alice.says('with a token');
   await eventually(() => assert.deepEqual(bob.texts('general'), ['with a token']));
@@ -365,6 +370,7 @@ scenario('who comes back to a server with another secret is asked for another to
   await stage.server.comeBack();
   await eventually(async () => assert.match(await alice.connection.innerText(), /does not accept this token/));
   await alice.log.getByText(/Not sent/).waitFor();
+  assert.deepEqual(await toldBy(alice), [], 'the banner alone says it');
   await assertFocused(alice.message);
   await asks(alice, { token: await stage.issuer.token('alice') });
   await alice.log.getByRole('button', { name: 'Retry' }).click();
