@@ -262,6 +262,10 @@ impl Question {
             (Self::Asked(reference, kind), _) => (reference, kind),
         };
         let reference = match (kind, message) {
+            // The late answer to a page of a room that was left, and is waited for again.
+            (K::Join { .. }, M::Error(error)) if error.0.code == ErrorCode::NotInRoom => {
+                return false;
+            }
             (_, M::Error(error)) if error.0.room.is_none() => &error.0.reference,
             (_, M::Error(error)) if error.0.room == room_of(kind) => &error.0.reference,
             (K::Hello { .. }, M::Hello(hello)) => &hello.reference,
