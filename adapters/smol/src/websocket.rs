@@ -89,12 +89,14 @@ impl<R: AsyncRead + Unpin> WebSocket<R> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
-        if self.inner.get_ref().unfinished > self.most_unfinished {
-            return Poll::Ready(Incoming::End(Some(CloseReason::TooBig)));
-        }
         let polled = Pin::new(&mut self.inner).poll_next(cx);
-        if let Poll::Ready(Some(Ok(message))) = &polled {
-            self.inner.get_mut().finish(message);
+        match &polled {
+            Poll::Ready(Some(Ok(message))) => self.inner.get_mut().finish(message),
+            Poll::Ready(Some(Err(_)) | None) => {}
+            Poll::Pending if self.inner.get_ref().unfinished > self.most_unfinished => {
+                return Poll::Ready(Incoming::End(Some(CloseReason::TooBig)));
+            }
+            Poll::Pending => {}
         }
         let polled = polled.map(incoming);
         // tungstenite writes its reply to what it read before at the next read.

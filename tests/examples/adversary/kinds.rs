@@ -34,7 +34,7 @@ async fn end(wire: &mut Wire) -> io::Result<String> {
     loop {
         if let (head::CLOSE, reason) = wire.frame().await? {
             let code = reason.first_chunk().copied().map(u16::from_be_bytes);
-            return Ok(code.map_or("closed".into(), |code| format!("closed {code}")));
+            return Ok(code.map_or_else(|| "closed".into(), |code| format!("closed {code}")));
         }
     }
 }
@@ -63,7 +63,7 @@ fn message(room: &str, letters: usize) -> Vec<u8> {
 
 /// Never reads. Some sit among the people; some talk among themselves at length; some ask again and
 /// again.
-pub(crate) async fn mute(attacker: &mut Attacker) -> io::Result<String> {
+pub(crate) async fn mute(attacker: &Attacker) -> io::Result<String> {
     let wire = attacker.connect_narrow().await?;
     let number = attacker.number as usize;
     let writer = wire.writer();
@@ -105,7 +105,7 @@ pub(crate) async fn mute(attacker: &mut Attacker) -> io::Result<String> {
 
 /// Never finishes a handshake: says nothing, half of it, a byte a second, one header after the
 /// other, or one header without end.
-pub(crate) async fn slow_handshake(attacker: &mut Attacker) -> io::Result<String> {
+pub(crate) async fn slow_handshake(attacker: &Attacker) -> io::Result<String> {
     let mut wire = attacker.dial().await?;
     let writer = wire.writer();
     let request = handshake("/ws");
@@ -141,7 +141,7 @@ pub(crate) async fn slow_handshake(attacker: &mut Attacker) -> io::Result<String
 }
 
 /// A thousand frames a second, ten times as many as it may send.
-pub(crate) async fn flood(attacker: &mut Attacker) -> io::Result<String> {
+pub(crate) async fn flood(attacker: &Attacker) -> io::Result<String> {
     const AT_ONCE: usize = 200;
     let number = attacker.number as usize;
     let own = format!("flood-{}", number % 10);
@@ -181,7 +181,7 @@ pub(crate) async fn flood(attacker: &mut Attacker) -> io::Result<String> {
 
 /// Sends a message in fragments that never end: empty ones, of one byte, or too many large ones; or
 /// half a frame and then nothing.
-pub(crate) async fn fragments(attacker: &mut Attacker) -> io::Result<String> {
+pub(crate) async fn fragments(attacker: &Attacker) -> io::Result<String> {
     const TICK: Duration = Duration::from_millis(50);
     let mut wire = attacker.connect().await?;
     let (begin, go_on) = match attacker.number % 4 {

@@ -1,5 +1,6 @@
 //! Every close code that can be provoked over a socket.
 
+use std::iter;
 use std::ops::ControlFlow;
 
 use parlor_core::session::Due;
@@ -128,10 +129,16 @@ fn what_is_too_big_is_closed_with_1009() {
     let in_pieces = [frame(head::TEXT_BEGINS, &half), frame(head::ENDS, &half)];
     // Only announced: 2^62 bytes.
     let announced = [head::TEXT, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+    // A message of no letters in 140 KB.
+    let empty_pieces = [
+        frame(head::TEXT_BEGINS, b""),
+        frame(head::CONTINUES, b"").repeat(23_333),
+    ];
     for (what, bytes) in [
         ("one frame", &*frame(head::TEXT, &[b' '; 65_537])),
         ("pieces", &*in_pieces.concat()),
         ("announced", &announced),
+        ("empty pieces", &*empty_pieces.concat()),
     ] {
         assert_eq!(closes_with(bytes), Some(1009), "{what}");
     }
@@ -206,6 +213,63 @@ fn who_does_not_read_is_cut_with_4000_and_the_others_miss_nothing() {
 }
 
 #[test]
+fn when_too_much_waits_for_all_the_one_for_whom_the_most_waits_is_cut() {
+    const TOTAL_BYTES: u32 = 512 << 10;
+    /// What the kernels may hold besides, generously.
+    const KERNEL_BYTES: usize = 1 << 20;
+    let limits = Limits {
+        outbox_total_bytes: TOTAL_BYTES.into(),
+        send_buffer_bytes: 4 << 10,
+        ..unlimited()
+    };
+    assert!(limits.outbox_bytes > TOTAL_BYTES, "no queue is too long");
+    for server in both(&limits) {
+        let mut alice = Client::connect(server.door());
+        let [mut most, mut less] = [(); 2].map(|()| Client::connect_narrow(server.door()));
+        for room in ["one", "two"] {
+            alice.join(room, "Alice");
+            most.join(room, "Most");
+            alice.expect(&json!({ "type": "user_joined", "username": "Most" }));
+        }
+        less.join("one", "Less");
+        alice.expect(&json!({ "type": "user_joined", "username": "Less" }));
+
+        let text = "x".repeat(2000);
+        let mut said = 0;
+        loop {
+            said += 1;
+            for room in ["one", "two"] {
+                alice.say(room, &text);
+            }
+            alice.send(&json!({ "type": "ping" }));
+            let until_pong = iter::repeat_with(|| alice.message());
+            let until_pong = until_pong.take_while(|message| message["type"] != "pong");
+            let (messages, others): (Vec<_>, Vec<_>) =
+                until_pong.partition(|message| message["type"] == "message");
+            assert!(messages.iter().all(|message| message["seq"] == said));
+            assert_eq!(messages.len(), 2);
+            if !others.is_empty() {
+                let who = others
+                    .iter()
+                    .map(|left| (&left["username"], &left["reason"]));
+                let expected = (&json!("Most"), &json!("slow"));
+                assert_eq!(who.collect::<Vec<_>>(), [expected; 2], "one for each room");
+                break;
+            }
+            let waiting = said * text.len() * 3;
+            assert!(waiting < TOTAL_BYTES as usize + KERNEL_BYTES, "it goes on");
+        }
+        // The other one misses nothing.
+        let (messages, others): (Vec<_>, Vec<_>) = iter::repeat_with(|| less.message())
+            .take(said + 1)
+            .partition(|message| message["type"] == "message");
+        assert!(messages.iter().map(|message| &message["seq"]).eq(1..=said));
+        assert_eq!(others.len(), 1, "that somebody left: {others:?}");
+        less.expect_silence();
+    }
+}
+
+#[test]
 fn who_does_not_answer_pings_is_closed_with_4001() {
     let limits = Limits {
         ping_interval_ms: 20,
@@ -213,20 +277,25 @@ fn who_does_not_answer_pings_is_closed_with_4001() {
         ..unlimited()
     };
     for server in both(&limits) {
-        let [mut alive, mut silent] = [(); 2].map(|()| Client::connect(server.door()));
+        let [mut alive, mut silent, mut half] = [(); 3].map(|()| Client::connect(server.door()));
         alive.join("lobby", "Alive");
+        // Half a frame is no sign of life.
+        let ping = frame(head::TEXT, br#"{"type":"ping"}"#);
+        half.write(&ping[..ping.len() - 1]);
         silent.join("lobby", "Silent");
         alive.expect(&json!({ "type": "user_joined" }));
         // Answers pings meanwhile.
         alive.expect(&json!({ "type": "user_left", "username": "Silent", "reason": "timeout" }));
-        let code = loop {
-            match silent.incoming() {
-                Incoming::Ping(_) => {}
-                Incoming::Close(code) => break code,
-                other @ (Incoming::Message(_) | Incoming::Pong(_)) => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(code, Some(4001));
+        for client in [&mut silent, &mut half] {
+            let code = loop {
+                match client.incoming() {
+                    Incoming::Ping(_) => {}
+                    Incoming::Close(code) => break code,
+                    other @ (Incoming::Message(_) | Incoming::Pong(_)) => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(code, Some(4001));
+        }
     }
 }
 
@@ -255,6 +324,24 @@ fn who_floods_is_told_so_and_closed_with_4002() {
         assert_eq!(answers.iter().rev().take_while(is_refused).count(), 99);
         witness
             .expect(&json!({ "type": "user_left", "username": "Flooder", "reason": "flooding" }));
+    }
+}
+
+#[test]
+fn who_floods_with_what_is_no_request_is_closed_with_4002() {
+    for server in both(&Limits::default()) {
+        for head in [head::PING, head::PONG] {
+            let mut flooder = Client::connect(server.door());
+            flooder.write(&frame(head, b"").repeat(1000));
+            let code = loop {
+                match flooder.incoming() {
+                    Incoming::Pong(_) => {}
+                    Incoming::Close(code) => break code,
+                    other @ (Incoming::Message(_) | Incoming::Ping(_)) => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(code, Some(4002));
+        }
     }
 }
 

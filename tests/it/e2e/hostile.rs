@@ -65,6 +65,11 @@ fn requests_without_end_do_not_stop_the_others() {
 }
 
 #[test]
+fn large_messages_without_end_do_not_stop_the_others() {
+    talks_while_flooded_with(b"", &frame(head::TEXT, &[b' '; 65_000]));
+}
+
+#[test]
 fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
     let limits = Limits {
         handshake_timeout_ms: 50,

@@ -192,3 +192,21 @@ fn a_handshake_that_stalls_is_ended() {
     assert_eq!(status(&client.response()), "200");
     client.expect_end();
 }
+
+#[test]
+fn a_handshake_that_trickles_is_ended() {
+    let limits = Limits {
+        handshake_timeout_ms: 50,
+        ..unlimited()
+    };
+    let server = TestServer::start(limits);
+    let mut trickling = Client::dial(server.door());
+    trickling.write(b"GET /ws HTTP/1.1\r\nCookie: ");
+    let mut other = Client::connect(server.door());
+    // Fewer bytes than a head may have, and between two of them somebody else is answered.
+    let ended = (0..15_000).any(|_| {
+        other.expect_silence();
+        trickling.try_write(b"x").is_err()
+    });
+    assert!(ended, "the server waits for the rest");
+}
