@@ -143,18 +143,15 @@ impl RequestKind {
     }
 
     /// As how many frames it counts in flood control. An answer of up to 256 KiB, or a look at
-    /// thousands of rooms or users, takes as much as ten messages; a join counts for less, so that
-    /// a client can come back into a hundred rooms at once.
+    /// thousands of rooms or users, takes as much as ten messages. Whoever comes and goes is
+    /// announced to everybody each time; it counts for less, so that a client can come back into
+    /// its rooms within seconds.
     #[must_use]
     pub const fn frames(&self) -> u32 {
         match self {
             Self::GetHistory { .. } | Self::ListRooms { .. } | Self::ListUsers { .. } => 10,
-            Self::Join { .. } => 2,
-            Self::Hello { .. }
-            | Self::Leave { .. }
-            | Self::Message { .. }
-            | Self::Typing { .. }
-            | Self::Ping => 1,
+            Self::Join { .. } | Self::Leave { .. } => 5,
+            Self::Hello { .. } | Self::Message { .. } | Self::Typing { .. } | Self::Ping => 1,
         }
     }
 }

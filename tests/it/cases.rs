@@ -68,7 +68,7 @@ fn a_page_comes_too_late_for_whoever_left_and_comes_back() {
         Action::AnswerLoad { which: 0, how: 0 },
         Action::Connect,
         Action::Connect,
-        untagged(34, hello.clone()),
+        untagged(34, hello),
         untagged(26, hello),
         untagged(44, say(4, 86)),
         untagged(24, say(8, 87)),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead, AsyncReadExt, FutureExt, future};
 use parlor_core::session::Due;
-use parlor_core::{CloseReason, ResumeToken, Timestamp};
+use parlor_core::{CloseReason, ConnId, ResumeToken, Timestamp};
 use parlor_hub::{Connection, Frame, Handle, Opcode, Outlet, frame};
 use smol::Timer;
 use tracing::{error, info, trace};
@@ -89,8 +89,8 @@ impl ConnectionClock {
 pub(crate) struct Wire<R, O> {
     pub(crate) reader: R,
     pub(crate) outlet: O,
-    /// Carries on what the outlet took. It ends behind the outlet's last word.
-    pub(crate) pump: Beside,
+    /// Makes what carries on what the outlet took, and ends behind the outlet's last word.
+    pub(crate) pump: Box<dyn FnOnce(ConnId) -> Beside + Send>,
     /// The socket below.
     pub(crate) socket: Socket,
 }
@@ -100,7 +100,7 @@ impl Wire<Socket, TcpOutlet> {
         Self {
             reader: socket.clone(),
             outlet: TcpOutlet(socket.clone()),
-            pump: Beside::nothing(),
+            pump: Box::new(|_| Beside::nothing()),
             socket,
         }
     }
@@ -123,13 +123,14 @@ pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
     let Wire {
         reader,
         outlet,
-        mut pump,
+        pump,
         socket,
     } = wire;
     let Ok(mut connection) = hub.connect(token, outlet).await else {
         return;
     };
     let conn = connection.id();
+    let mut pump = pump(conn);
     info!(%conn, %address, peer = proxy.map(tracing::field::display), "connected");
     let reader = WebSocket::new(reader, read, most_bytes).await;
     let talked = AssertUnwindSafe(talk(reader, &connection, clock, &mut protocol));

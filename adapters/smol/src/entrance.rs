@@ -24,6 +24,7 @@ pub(crate) struct Entrance {
     foreign: Seldom,
     full: Seldom,
     crowded: Seldom,
+    handshakes: Seldom,
 }
 
 /// Who was let in.
@@ -69,6 +70,7 @@ impl Entrance {
             foreign: Seldom::default(),
             full: Seldom::default(),
             crowded: Seldom::default(),
+            handshakes: Seldom::default(),
         }
     }
 
@@ -94,6 +96,13 @@ impl Entrance {
             address,
             proxy: (peer != address).then_some(peer),
         })
+    }
+
+    /// There are too many handshakes already, of this address or at all.
+    pub(crate) fn log_handshakes(&self, address: IpAddr) {
+        if let Some(unlogged) = self.handshakes.line(Instant::now()) {
+            warn!(%address, unlogged, "refused: too many connections that are no WebSockets yet, of this address or of all; if it is a proxy's, see --trust-proxy");
+        }
     }
 
     fn log(&self, address: IpAddr, refusal: &Refusal) {

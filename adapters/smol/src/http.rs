@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const HEADERS: usize = 64;
 /// An HTTP connection lives for so many time-outs, whatever it does: a client that asks and never
 /// reads is silent in a way that hyper has no time-out for.
 pub(crate) const TIMEOUTS: u32 = 6;
+/// Requests of one connection: the page is a dozen files. They are answered as fast as they come, so
+/// whoever wants more has to come again.
+const REQUESTS: u32 = 100;
 /// What a client without a place is told to wait, s.
 const RETRY_AFTER_SECS: &str = "5";
 
@@ -57,9 +61,15 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<Upgraded<S>> {
     // Requests of one connection are served one after the other; this is no real sharing.
     let entered: Mutex<Option<Entered>> = Mutex::new(None);
+    let requests = AtomicU32::new(0);
     let service = service_fn(|request: Request<Incoming>| {
         let response = respond(&request, address, entrance, hub);
-        ready(response.map(|(response, let_in)| {
+        let is_last = requests.fetch_add(1, Ordering::Relaxed) + 1 >= REQUESTS;
+        ready(response.map(|(mut response, let_in)| {
+            if is_last && let_in.is_none() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             *entered.lock().unwrap_or_else(PoisonError::into_inner) = let_in;
             response
         }))

@@ -15,7 +15,7 @@ use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket as Socket2, Type};
 use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
 
@@ -34,8 +34,12 @@ use crate::tls::Tls;
 use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
-/// Beyond it new ones are dropped.
-const HANDSHAKES: u32 = 4096;
+/// Beyond it new ones are dropped. So many that it takes many addresses to lock everybody out, and
+/// few enough for memory: some 30 KiB each at worst.
+const HANDSHAKES: u32 = 16 << 10;
+/// Connections that the system accepts before the server does: a thousand clients that come back at
+/// once need not ask a second time. Linux takes no more than net.core.somaxconn says.
+const BACKLOG: i32 = 4096;
 /// As many of them may come from one address: more than a proxy or a test that connects a thousand
 /// clients at once needs, and too few to lock everybody else out. Proxies that are trusted may have
 /// as many as there are.
@@ -43,9 +47,9 @@ const HANDSHAKES_PER_ADDRESS: u32 = 1024;
 /// After this many connections accepted in a row their handshakes have their turn.
 const ACCEPTED_IN_A_ROW: u32 = 64;
 /// From the signal to the end of the last connection.
-const GOODBYE: Duration = Duration::from_millis(4000);
-/// From the signal to the end of the process.
-const SHUTDOWN: Duration = Duration::from_millis(4700);
+const GOODBYE: Duration = Duration::from_millis(3500);
+/// From the signal to the end of the server. The log may take another second to be written.
+const SHUTDOWN: Duration = Duration::from_millis(3900);
 /// After a failure to accept, which is mostly a lack of file descriptors.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -84,11 +88,12 @@ pub enum Listen {
 }
 
 impl Listen {
-    async fn listener(&self) -> Result<TcpListener, ServerError> {
+    fn listener(&self) -> Result<TcpListener, ServerError> {
         match self {
             Self::Address(address) => {
                 let failed = |error| ServerError::Listen(*address, error);
-                TcpListener::bind(*address).await.map_err(failed)
+                let listener = listen(*address).and_then(TcpListener::try_from);
+                listener.map_err(failed)
             }
             Self::Socket(socket) => {
                 let socket = socket.try_clone().and_then(TcpListener::try_from);
@@ -96,6 +101,17 @@ impl Listen {
             }
         }
     }
+}
+
+/// As the standard library does it, with a longer queue.
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket2::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A server that ended a moment ago is not in the way.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Why a server ended.
@@ -181,7 +197,7 @@ impl Server {
     ) -> Result<Self, ServerError> {
         config.limits = config.limits.clamped();
         config.limits.token_required |= config.verifier.is_some();
-        let listener = config.listen.listener().await?;
+        let listener = config.listen.listener()?;
         let address = listener.local_addr().map_err(ServerError::Sockets)?;
         let handshakes = Admission::new(HANDSHAKES, HANDSHAKES_PER_ADDRESS);
         let (metrics, life) = (Metrics::default(), Arc::<Life>::default());
@@ -384,7 +400,7 @@ async fn accept<P: Protocol, F>(
             .admit(shared.entrance.counted(address.ip()))
         else {
             shared.metrics.refused(Refused::Handshakes);
-            debug!(%address, "dropped: too many handshakes");
+            shared.entrance.log_handshakes(address.ip());
             continue;
         };
         if let Err(error) = prepare(&stream, &shared.limits) {

@@ -21,6 +21,7 @@ use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use futures_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 use futures_rustls::{TlsAcceptor, server};
+use parlor_core::ConnId;
 use parlor_hub::{LastWord, PipeOutlet, PipeReader, pipe};
 use smol::Timer;
 use tracing::{debug, error};
@@ -29,9 +30,9 @@ use crate::beside::Beside;
 use crate::connection::Wire;
 use crate::socket::Socket;
 
-/// Bytes that wait for encryption: four full records, or some hundred messages. What is beyond them
-/// waits in the hub, which may still cut the connection and decide anew.
-const PIPE_BYTES: usize = 64 << 10;
+/// Bytes that wait for encryption: one full record, or some hundred messages. What is beyond them
+/// waits in the hub, where it counts for `outbox_total_bytes`, and which may still decide anew.
+const PIPE_BYTES: usize = 16 << 10;
 
 /// A stream behind its handshake. Boxed, or the task would have space for it in each of its stages.
 pub(crate) type TlsStream = Box<server::TlsStream<Socket>>;
@@ -154,7 +155,10 @@ impl Wire<ReadHalf<TlsStream>, PipeOutlet> {
         Self {
             reader,
             outlet,
-            pump: Beside::new(pump(frames, writer, socket.clone(), grace)),
+            pump: {
+                let socket = socket.clone();
+                Box::new(move |conn| Beside::new(pump(frames, writer, socket, grace, conn)))
+            },
             socket,
         }
     }
@@ -167,6 +171,7 @@ fn pump(
     writer: WriteHalf<TlsStream>,
     socket: Socket,
     grace: Duration,
+    conn: ConnId,
 ) -> impl Future<Output = ()> {
     let pumping = async move {
         let given_up = async {
@@ -183,8 +188,8 @@ fn pump(
         let pumped = AssertUnwindSafe(pumping).catch_unwind().await;
         match pumped {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => debug!(%error, "cannot write"),
-            Err(_) => error!("the task of this connection panicked"),
+            Ok(Err(error)) => debug!(%conn, %error, "cannot write"),
+            Err(_) => error!(%conn, "the task of this connection panicked"),
         }
         // The reading half learns that it is over. A peer that is gone already needs no word.
         let _ = socket.shutdown(Shutdown::Both);
@@ -465,7 +470,7 @@ mod tests {
     fn an_abort_ends_the_reading_half_as_well() {
         with_connection(|mut wire, peer| async move {
             wire.outlet.abort();
-            wire.pump.await;
+            (wire.pump)(ConnId(0)).await;
             assert!(!matches!(wire.reader.read(&mut [0]).await, Ok(1..)));
             drop(peer);
         });
@@ -491,8 +496,9 @@ mod tests {
                     future::yield_now().await;
                 }
             };
-            wire.pump.during(write).await;
-            wire.pump.await;
+            let mut pump = (wire.pump)(ConnId(0));
+            pump.during(write).await;
+            pump.await;
         });
     }
 
