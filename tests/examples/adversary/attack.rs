@@ -283,6 +283,14 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// What it looks like that the other side has ended a connection.
+const ENDS: [ErrorKind; 3] = [
+    ErrorKind::UnexpectedEof,
+    ErrorKind::ConnectionReset,
+    ErrorKind::BrokenPipe,
+];
+
+/// Attacks again and again.
 async fn again(kind: Kind, mut attacker: Attacker, tally: Rc<RefCell<Tally>>) {
     // Not all at once.
     attacker.pause(1000).await;
@@ -293,16 +301,11 @@ async fn again(kind: Kind, mut attacker: Attacker, tally: Rc<RefCell<Tally>>) {
         };
         let ended = kind.attack(&mut attacker).or(patience).await;
         let ended = ended.unwrap_or_else(|error| match error.kind() {
-            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                kinds::ENDED.into()
-            }
-            _ => format!("failed: {error}"),
+            end if ENDS.contains(&end) => kinds::ENDED.into(),
+            _other => format!("failed: {error}"),
         });
-        *tally
-            .borrow_mut()
-            .0
-            .entry((kind.to_string(), ended))
-            .or_default() += 1;
+        let key = (kind.to_string(), ended);
+        *tally.borrow_mut().0.entry(key).or_default() += 1;
         attacker.times += 1;
         attacker.pause(kind.pause_ms()).await;
     }
