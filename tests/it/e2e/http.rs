@@ -45,6 +45,27 @@ fn the_health_is_told_and_not_cached() {
 }
 
 #[test]
+fn a_connection_gets_a_hundred_answers() {
+    let server = server();
+    let ask = "GET /healthz HTTP/1.1\r\nHost: parlor\r\n\r\n";
+    let mut client = Client::dial(server.door());
+    client.write(ask.repeat(100).as_bytes());
+    for _ in 1..100 {
+        assert_eq!(header(&client.response(), "connection"), None);
+    }
+    assert_eq!(header(&client.response(), "connection"), Some("close"));
+    client.expect_end();
+
+    let mut client = Client::dial(server.door());
+    client.write(ask.repeat(99).as_bytes());
+    for _ in 1..100 {
+        client.response();
+    }
+    client.write(handshake("/ws").as_bytes());
+    assert_eq!(status(&client.response_head()), "101");
+}
+
+#[test]
 fn what_is_not_there_or_not_allowed_is_said() {
     let server = server();
     assert_eq!(status(&get(&server, "/nothing")), "404");
