@@ -1,13 +1,13 @@
 //! The HTTP in front: who gets the page, the health, or the upgrade to WebSocket.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, future};
 use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -65,14 +65,19 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let service = service_fn(|request: Request<Incoming>| {
         let response = respond(&request, address, entrance, hub);
         let is_last = requests.fetch_add(1, Ordering::Relaxed) + 1 >= REQUESTS;
-        ready(response.map(|(mut response, let_in)| {
+        let response = response.map(|(mut response, let_in)| {
             if is_last && let_in.is_none() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
             *entered.lock().unwrap_or_else(PoisonError::into_inner) = let_in;
             response
-        }))
+        });
+        Box::pin(async {
+            // Requests that came together have their answers one by one, the chat between them.
+            future::yield_now().await;
+            response
+        })
     });
     let mut connection = builder(timeout).serve_connection(FuturesIo::new(stream), service);
     let late = async {
