@@ -293,6 +293,9 @@ pub(crate) async fn drop_it(attacker: &mut Attacker) -> io::Result<String> {
 /// Asks for the largest answers there are, and reads them.
 pub(crate) async fn costly(attacker: &mut Attacker) -> io::Result<String> {
     const ROUNDS: u32 = 10;
+    /// A round counts as 31 frames in flood control, and 100 a second are allowed: no ping is
+    /// refused.
+    const PACE: Duration = Duration::from_millis(400);
     let room = format!("mute-{}", attacker.number % 4);
     let mut wire = attacker.connect().await?;
     wire.write(&attacker.join(&room)).await?;
@@ -317,7 +320,8 @@ pub(crate) async fn costly(attacker: &mut Attacker) -> io::Result<String> {
                 _ => {}
             }
         }
-        attacker.pause(500).await;
+        Timer::after(PACE).await;
+        attacker.pause(300).await;
     }
     Ok(ANSWERED.into())
 }
