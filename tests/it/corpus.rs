@@ -47,6 +47,7 @@ fn session() {
     }
 }
 
+#[cfg(feature = "server")]
 #[test]
 fn token() {
     for text in corpus("token")
@@ -57,6 +58,7 @@ fn token() {
     }
 }
 
+#[cfg(feature = "server")]
 #[test]
 fn forwarded() {
     for bytes in corpus("forwarded") {

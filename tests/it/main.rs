@@ -2,14 +2,17 @@
 
 mod cases;
 mod corpus;
+#[cfg(feature = "server")]
 mod e2e;
 mod exhaustive;
 mod hub;
 mod lists;
 mod properties;
 mod reach;
+#[cfg(feature = "server")]
 mod repository;
 mod scripts;
+#[cfg(feature = "server")]
 mod sqlite;
 mod tables;
 mod violations;

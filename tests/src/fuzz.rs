@@ -2,14 +2,18 @@
 //! test calls them with the corpus that it left behind. Each panics when something is wrong.
 
 mod decoding;
+#[cfg(feature = "server")]
 mod forwarding;
 mod object;
 mod sessions;
+#[cfg(feature = "server")]
 mod tokens;
 
 pub use decoding::decoding;
+#[cfg(feature = "server")]
 pub use forwarding::forwarding;
 pub use sessions::session;
+#[cfg(feature = "server")]
 pub use tokens::token;
 
 use crate::action::Action;

@@ -1,8 +1,10 @@
 //! The harness that proves parlor, as a library: what the drivers in `it/` and the fuzz targets in
-//! `fuzz/` share.
+//! `fuzz/` share. Without the feature `server` it has no sockets, runtime, TLS or disk.
 
 pub mod action;
+#[cfg(feature = "server")]
 pub mod certificate;
+#[cfg(feature = "server")]
 pub mod client;
 pub mod dice;
 pub mod driven_hub;
@@ -12,5 +14,6 @@ pub mod model;
 pub mod observe;
 pub mod run;
 pub mod script;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod virtual_socket;
