@@ -23,6 +23,11 @@ impl Rate {
             burst: self.burst.saturating_mul(factor),
         }
     }
+
+    /// From one event to the next, µs; none where everything is allowed.
+    const fn interval_us(self) -> Option<u64> {
+        1_000_000_u64.checked_div(self.per_second as u64)
+    }
 }
 
 /// One bucket: the theoretical arrival time of the next event, µs since the Unix epoch.
@@ -46,22 +51,32 @@ impl Bucket {
     /// # Errors
     /// Milliseconds to wait, at least 1, when they come too early; then nothing is taken.
     pub fn take_many(&mut self, count: u32, rate: Rate, now: Timestamp) -> Result<(), u64> {
-        if rate.per_second == 0 || count == 0 {
+        let Some(interval_us) = rate.interval_us().filter(|_| count > 0) else {
             return Ok(());
+        };
+        let wait_ms = self.wait_ms(count, rate, now);
+        if wait_ms > 0 {
+            return Err(wait_ms);
         }
-        let interval_us = 1_000_000 / u64::from(rate.per_second);
+        let taken_us = interval_us * u64::from(count);
+        let now_us = now.0.saturating_mul(1000);
+        self.next_us = self.next_us.max(now_us).saturating_add(taken_us);
+        Ok(())
+    }
+
+    /// Milliseconds until `count` events may be taken at once.
+    #[must_use]
+    pub fn wait_ms(&self, count: u32, rate: Rate, now: Timestamp) -> u64 {
+        let Some(interval_us) = rate.interval_us().filter(|_| count > 0) else {
+            return 0;
+        };
         let tolerance_us = interval_us * u64::from(rate.burst.saturating_sub(count));
         let now_us = now.0.saturating_mul(1000);
         let early_us = self
             .next_us
             .saturating_sub(now_us)
             .saturating_sub(tolerance_us);
-        if early_us > 0 {
-            return Err(early_us.div_ceil(1000));
-        }
-        let taken_us = interval_us * u64::from(count);
-        self.next_us = self.next_us.max(now_us).saturating_add(taken_us);
-        Ok(())
+        early_us.div_ceil(1000)
     }
 }
 

@@ -104,8 +104,11 @@ impl Session {
         } else {
             request.kind.frames()
         };
-        let more = frames.min(self.frame_rate.burst).max(1) - 1;
-        if let Err(retry_after_ms) = self.frames.take_many(more, self.frame_rate, now) {
+        let frames = frames.min(self.frame_rate.burst).max(1);
+        let taken = self.frames.take_many(frames - 1, self.frame_rate, now);
+        if taken.is_err() {
+            // The next attempt counts itself, too.
+            let retry_after_ms = self.frames.wait_ms(frames, self.frame_rate, now);
             let refusal = Refusal {
                 room: request.kind.room().cloned(),
                 reference: request.reference,
@@ -442,6 +445,29 @@ mod tests {
         }
     }
 
+    /// It may be told twice: what is refused unread is told the wait for a frame, not for what it
+    /// asks.
+    #[test]
+    fn who_waits_for_as_long_as_it_is_told_is_admitted() {
+        for text in [
+            r#"{"type":"join","roomId":"r"}"#,
+            r#"{"type":"get_history","roomId":"r"}"#,
+            r#"{"type":"hello","protocol":1,"token":"t"}"#,
+            PING,
+        ] {
+            for mut session in [session(), strict()] {
+                let mut now = at(10_000);
+                while is_admitted(&session.text(PING, now)) {}
+                let mut refusals = 0;
+                while let Some(wait_ms) = refused_for_ms(session.text(text, now)) {
+                    refusals += 1;
+                    now = now.plus_ms(wait_ms);
+                }
+                assert!((1..=2).contains(&refusals), "{text}: {refusals}");
+            }
+        }
+    }
+
     #[test]
     fn who_goes_on_asking_for_much_is_flooding() {
         let page = r#"{"type":"get_history","roomId":"r","ref":"p"}"#;
@@ -453,7 +479,7 @@ mod tests {
                 panic!("it is refused in round {round}");
             };
             assert_eq!(refusal.code, ErrorCode::RateLimited);
-            assert_eq!(refusal.retry_after_ms, Some(1500));
+            assert_eq!(refusal.retry_after_ms, Some(2000));
             assert_eq!(refusal.reference.as_ref().map(Ref::as_str), Some("p"));
         }
         let end = session.text(page, at(1500));

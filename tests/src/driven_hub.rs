@@ -124,8 +124,14 @@ impl DrivenHub {
     /// A hub whose store answers when told to, see [`DrivenHub::answer_one`].
     #[must_use]
     pub fn with_slow_store(limits: &Limits, store: &ScriptedStore) -> Self {
+        Self::with_store_thread(limits, store.clone())
+    }
+
+    /// The same with any store.
+    #[must_use]
+    pub fn with_store_thread(limits: &Limits, store: impl Store + 'static) -> Self {
         Self::start(limits, |config| {
-            let (hub, handle, worker) = Hub::with_store_thread(config, store.clone());
+            let (hub, handle, worker) = Hub::with_store_thread(config, store);
             (hub, handle, Some(worker))
         })
     }
@@ -165,9 +171,14 @@ impl DrivenHub {
     /// Lets the store answer one question or, if none waits, do a part of its maintenance; false
     /// if there is nothing to do.
     pub fn answer_one(&mut self) -> bool {
-        let answered = self.worker.as_mut().is_some_and(StoreWorker::step);
+        let answered = self.step_store();
         self.settle();
         answered
+    }
+
+    /// The same, of which the hub has not heard yet.
+    pub fn step_store(&mut self) -> bool {
+        self.worker.as_mut().is_some_and(StoreWorker::step)
     }
 
     /// Lets the store answer until nothing waits.
@@ -196,6 +207,11 @@ impl DrivenHub {
         self.handle.tick();
     }
 
+    /// The clock shows `now`, of which nobody is told.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.now.store(now.0, Ordering::Relaxed);
+    }
+
     /// A way to reach the hub.
     #[must_use]
     pub const fn handle(&self) -> &Handle {
@@ -220,11 +236,28 @@ impl DrivenHub {
         samples(&text)
     }
 
+    /// Bytes that wait for all connections.
+    ///
+    /// # Panics
+    /// Never: it is one of the metrics.
+    #[must_use]
+    pub fn outbox_bytes(&self) -> u64 {
+        let bytes = self.metrics()["parlor_outbox_bytes"];
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        let bytes = bytes as u64;
+        bytes
+    }
+
     /// Asks for the goodbye.
     pub fn shutdown(&mut self) -> Option<Result<(), HubError>> {
+        self.ask_to_stop();
+        self.settle()
+    }
+
+    /// The same, of which the hub has not heard yet.
+    pub fn ask_to_stop(&self) {
         let handle = self.handle.clone();
         Task::new(async move { handle.shutdown().await }).run();
-        self.settle()
     }
 
     /// Drops every way to reach the hub; how it ended.
@@ -256,6 +289,19 @@ impl DrivenHub {
     pub fn open_with(&mut self, socket: VirtualSocket, outlet: impl Outlet + 'static) -> Client {
         self.connections += 1;
         let token = ResumeToken::from_random(self.connections.into());
+        self.open_as(token, socket, outlet)
+    }
+
+    /// The same, with the resume token that it is to have.
+    ///
+    /// # Panics
+    /// When the hub is gone, or has no room for it.
+    pub fn open_as(
+        &mut self,
+        token: ResumeToken,
+        socket: VirtualSocket,
+        outlet: impl Outlet + 'static,
+    ) -> Client {
         let handle = self.handle.clone();
         let mut connect = Task::new(async move { handle.connect(token, outlet).await });
         connect.run();

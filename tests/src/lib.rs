@@ -16,4 +16,5 @@ pub mod run;
 pub mod script;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod sim;
 pub mod virtual_socket;

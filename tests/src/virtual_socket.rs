@@ -158,11 +158,20 @@ impl VirtualSocket {
     /// When what came is not a sequence of whole unmasked frames, but for the last.
     #[must_use]
     pub fn read(&self) -> Vec<Received> {
+        self.read_sized().into_iter().map(|(frame, _)| frame).collect()
+    }
+
+    /// The same, each with the bytes that it took.
+    ///
+    /// # Panics
+    /// When what came is not a sequence of whole unmasked frames, but for the last.
+    #[must_use]
+    pub fn read_sized(&self) -> Vec<(Received, usize)> {
         let mut wire = lock(&self.0);
         let mut frames = Vec::new();
         while let Some((frame, len)) = parse(&wire.bytes[wire.read..]) {
             wire.read += len;
-            frames.push(frame);
+            frames.push((frame, len));
         }
         frames
     }
