@@ -170,10 +170,10 @@ impl Client {
         let room = &mut self.rooms[index];
         let last = room.position.take();
         let rejoined = room.member;
-        let continued = last.as_ref().filter(|last| stay.continues(last));
-        let position = continued.map_or_else(|| stay.start.clone(), Position::clone);
-        let continues = continued.is_some();
-        room.position = Some(position);
+        let continues = last.as_ref().is_some_and(|last| stay.continues(last));
+        // Nobody hears of a stay that is not wanted any more, so it is no place to go on from.
+        let kept = last.clone().filter(|_| continues || !room.wanted);
+        room.position = Some(kept.unwrap_or_else(|| stay.start.clone()));
         room.phase = Phase::In;
         room.is_in = true;
         room.replayed = stay.seq;

@@ -28,7 +28,8 @@ impl Client {
             let wait_ms = failure
                 .retry_after_ms
                 .unwrap_or_else(|| self.options.backoff.base_ms.into());
-            self.quiet_until = self.now.saturating_add(wait_ms);
+            // A refusal behind a longer one does not shorten it.
+            self.quiet_until = self.quiet_until.max(self.now.saturating_add(wait_ms));
         }
         if failure.code == Code::Server(E::ServerShutdown) {
             self.link.says_goodbye(failure.retry_after_ms);

@@ -885,7 +885,8 @@ export class ClientCore {
     const rejoined = room.member;
     const next = { epoch, seq: seq - history };
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
-    room.position = continues ? { epoch, seq: last.seq } : next;
+    // Nobody hears of a stay that is not wanted any more, so it is no place to go on from.
+    room.position = last && (continues || !room.wanted) ? last : next;
     Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
     // It was left meanwhile: nobody wants to hear of it.
     if (!room.wanted) return;
@@ -1040,7 +1041,10 @@ export class ClientCore {
     const retryAfterMs = wait > 0 ? Math.min(wait, MOST_WAIT_MS) : undefined;
     const failure = { code, message, room: roomId, clientMsgId, retryAfterMs };
     const request = this.#answered(ref);
-    if (code === 'RATE_LIMITED') this.#quietUntil = this.#now + (retryAfterMs ?? this.#options.baseMs);
+    // A refusal behind a longer one does not shorten it.
+    if (code === 'RATE_LIMITED') {
+      this.#quietUntil = Math.max(this.#quietUntil, this.#now + (retryAfterMs ?? this.#options.baseMs));
+    }
     if (code === 'SERVER_SHUTDOWN') this.#goodbyeMs = retryAfterMs;
     if (!request) return this.#onErrorOfNone(failure);
     if (code === 'RATE_LIMITED' && request.type !== 'hello') {
