@@ -14,6 +14,9 @@ use crate::dice::Dice;
 /// Rooms that somebody wants to be in at once.
 const MOST_ROOMS: usize = 2;
 
+/// Calls that may wait before it says something more: what a slow server takes while it is calm.
+const MOST_CALLS: usize = 20;
+
 /// Somebody with a client.
 #[derive(Debug)]
 pub struct Person {
@@ -174,6 +177,9 @@ impl Person {
     }
 
     fn say(&mut self, dice: &mut Dice) -> Vec<Input> {
+        if self.calls.len() > MOST_CALLS {
+            return Vec::new();
+        }
         let rooms: Vec<&String> = self.wants.keys().collect();
         let Some(room) = rooms.get(dice.pick(rooms.len().max(1) as u64)).map(|room| (*room).clone()) else {
             return Vec::new();

@@ -185,7 +185,11 @@ impl Witness {
         let place = found("T-8", place, || format!("{message} answers nothing"))?;
         let skipped: Vec<Asked> = self.asked.drain(..place).collect();
         self.skip(&skipped, ledger, || format!("{message} comes before the answers to {skipped:?}"))?;
-        Ok(self.asked.pop_front().map(|asked| asked.what))
+        let answered = self.asked.pop_front();
+        if self.asked.is_empty() {
+            self.unread = 0;
+        }
+        Ok(answered.map(|asked| asked.what))
     }
 
     /// An error that names no request is about the first that is bad.
@@ -204,8 +208,8 @@ impl Witness {
     fn skip(&mut self, skipped: &[Asked], ledger: &mut Ledger, detail: impl FnOnce() -> String) -> Checked {
         let unanswered = skipped.iter().filter(|asked| asked.what != What::Typing).count();
         rule("T-8", unanswered <= self.unread, detail)?;
+        // What else was refused unread was typing; or it was one of two with the same ref.
         self.unread -= unanswered;
-        self.unread = self.unread.saturating_sub(skipped.len() - unanswered);
         for asked in skipped {
             if let What::Message(text) = &asked.what {
                 ledger.refuse(text);

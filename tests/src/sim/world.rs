@@ -34,6 +34,9 @@ const SHUTDOWN_MS: u64 = 4000;
 /// More in one run would be a wheel that spins.
 const MOST_HAPPENINGS: u64 = 2_000_000;
 
+/// What is at the server is done in fewer.
+const MOST_ROUNDS: u64 = 10_000;
+
 /// Something that is to happen.
 #[derive(Clone, Debug)]
 enum Next {
@@ -167,6 +170,7 @@ impl World {
         self.until(self.plan.faulty_ms)?;
         self.calm()?;
         self.until(self.plan.faulty_ms + CALM_MS)?;
+        self.rest()?;
         self.check_settled()?;
         self.leave_all()?;
         self.ledger.check_stored()
@@ -904,6 +908,26 @@ impl World {
         Ok(())
     }
 
+    /// What is at the server is done, without waiting for anything more.
+    fn rest(&mut self) -> Checked {
+        self.time();
+        for _ in 0..MOST_ROUNDS {
+            let Some(server) = &mut self.server else { break };
+            server.hub.settle();
+            let is_stored = !server.hub.step_store();
+            self.read()?;
+            let links: Vec<u64> = self.links.keys().copied().collect();
+            let scheduled = self.scheduled;
+            for link in links {
+                self.pump(link)?;
+            }
+            if is_stored && self.scheduled == scheduled {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// T-6: when nothing is on its way, everybody in a room sees everybody in it.
     fn check_presence(&mut self) -> Checked {
         let rests = self.server.as_ref().is_some_and(|server| {
@@ -974,14 +998,7 @@ impl World {
         };
         let opened = server.opened;
         self.ask_to_stop();
-        for _ in 0..2000 {
-            let Some(server) = &mut self.server else { break };
-            let stored = server.hub.step_store();
-            if server.hub.settle().is_some() && !stored {
-                break;
-            }
-        }
-        self.read()?;
+        self.rest()?;
         let Some(server) = &mut self.server else {
             return Ok(());
         };
