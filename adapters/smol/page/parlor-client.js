@@ -469,7 +469,7 @@ export class ClientCore {
         this.#rooms.set(id, newRoom(id, call, history, since));
         return;
       }
-      if (room.wanted && room.phase === 'in') return this.#resolve(call, this.#joined(room, true));
+      if (isListening(room)) return this.#resolve(call, this.#joined(room, true));
       room.joins.push(call);
       if (room.wanted) return;
       Object.assign(room, { wanted: true, since, history });
@@ -1254,9 +1254,9 @@ function newRoom(id, call, history, since) {
   };
 }
 
-/** Whether one is in a room, and wants to be. @param {Room} room */
-function isListening({ phase, wanted }) {
-  return phase === 'in' && wanted;
+/** Whether one is in a room, wants to be, and has missed nothing. @param {Room} room */
+function isListening({ phase, wanted, resync }) {
+  return phase === 'in' && wanted && !resync;
 }
 
 /** @param {string} code @returns {string} */
