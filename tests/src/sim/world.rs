@@ -173,7 +173,7 @@ impl World {
         self.rest()?;
         self.check_settled()?;
         self.leave_all()?;
-        self.ledger.check_stored()
+        self.ledger.check_stored(&self.plan.limits)
     }
 
     fn until(&mut self, end_ms: u64) -> Checked {
