@@ -12,6 +12,7 @@ mod reach;
 #[cfg(feature = "server")]
 mod repository;
 mod scripts;
+mod sim;
 #[cfg(feature = "server")]
 mod sqlite;
 mod tables;

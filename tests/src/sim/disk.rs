@@ -13,9 +13,18 @@ use crate::observe::Failure;
 /// Makes a store for a process that starts.
 pub type Open = Box<dyn FnMut() -> Box<dyn Store> + Send>;
 
+/// The epoch of all rooms on disks that have one.
+pub const ONE_EPOCH: &str = "epoch-of-all";
+
 /// Where the data lies, process after process. Its clones are the same.
 #[derive(Clone)]
 pub struct Disk(Arc<Mutex<Content>>);
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Disk({} logs)", self.content().logs.len())
+    }
+}
 
 struct Content {
     open: Open,
@@ -65,10 +74,14 @@ impl Disk {
         })))
     }
 
-    /// A disk that keeps everything, without one.
+    /// A disk that keeps everything, without one. A room has an epoch of its own, or all have
+    /// [`ONE_EPOCH`].
     #[must_use]
-    pub fn modelled() -> Self {
-        let logs = Logs::default();
+    pub fn modelled(one_epoch: bool) -> Self {
+        let logs = Logs {
+            one_epoch,
+            kept: Arc::default(),
+        };
         Self::new(true, Box::new(move || Box::new(logs.clone())))
     }
 
@@ -80,7 +93,7 @@ impl Disk {
         let open = move || -> Box<dyn Store> {
             let epochs = epochs.clone();
             let next = move || {
-                let mut epochs = epochs.lock().expect("nothing panics while it is locked");
+                let mut epochs = lock(&epochs);
                 *epochs += 1;
                 epoch(*epochs)
             };
@@ -154,7 +167,7 @@ impl Disk {
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().expect("nothing panics while it is locked")
+        lock(&self.0)
     }
 }
 
@@ -234,15 +247,28 @@ impl Store for Opened {
 }
 
 /// A store that keeps everything; its clones are the same.
-#[derive(Clone, Debug, Default)]
-struct Logs(Arc<Mutex<(BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>, u64)>>);
+#[derive(Clone, Debug)]
+struct Logs {
+    one_epoch: bool,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    rooms: BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>,
+    epochs: u64,
+}
 
 impl Store for Logs {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        let mut logs = self.0.lock().expect("nothing panics while it is locked");
-        logs.1 += 1;
-        let new = epoch(logs.1);
-        let Some((epoch, entries)) = logs.0.get(room) else {
+        let mut kept = lock(&self.kept);
+        kept.epochs += u64::from(!self.one_epoch);
+        let new = if self.one_epoch {
+            Epoch::new(ONE_EPOCH).expect("it is short and ASCII")
+        } else {
+            epoch(kept.epochs)
+        };
+        let Some((epoch, entries)) = kept.rooms.get(room) else {
             return Ok(StoredLog::empty(new));
         };
         let last = entries.last().expect("it is kept with its first entry");
@@ -252,10 +278,10 @@ impl Store for Logs {
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
-        let mut logs = self.0.lock().expect("nothing panics while it is locked");
+        let mut kept = lock(&self.kept);
         for Append { room, epoch, entry } in batch {
             let begin = || (epoch.clone(), Vec::new());
-            let (own, entries) = logs.0.entry(room.clone()).or_insert_with(begin);
+            let (own, entries) = kept.rooms.entry(room.clone()).or_insert_with(begin);
             if own != epoch {
                 return Err(StoreError::new("another epoch"));
             }
@@ -265,8 +291,8 @@ impl Store for Logs {
     }
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
-        let logs = self.0.lock().expect("nothing panics while it is locked");
-        let Some((_, entries)) = logs.0.get(&fetch.room) else {
+        let kept = lock(&self.kept);
+        let Some((_, entries)) = kept.rooms.get(&fetch.room) else {
             return Ok(Page::default());
         };
         let end = entries.partition_point(|entry| entry.seq < fetch.before);
@@ -282,6 +308,10 @@ impl Store for Logs {
     fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it is locked")
 }
 
 fn epoch(number: u64) -> Epoch {

@@ -114,7 +114,7 @@ impl World {
         let plan = Plan::draw(&mut dice);
         let disk = match disk {
             Some(make) if plan.durable => make(&plan),
-            None if plan.durable => Disk::modelled(),
+            None if plan.durable => Disk::modelled(false),
             _ => Disk::none(&plan.limits),
         };
         let mut world = Self {
@@ -328,7 +328,6 @@ impl World {
         self.turns += 1;
         if self.turns.is_multiple_of(16) {
             self.check_bounds()?;
-            self.check_presence()?;
         }
         Ok(())
     }
@@ -374,6 +373,9 @@ impl World {
 
     fn tick(&mut self) -> Checked {
         self.time();
+        if self.now_ms.is_multiple_of(5 * TICK_MS) {
+            self.check_presence()?;
+        }
         if let Some(server) = &self.server {
             server.hub.handle().tick();
             self.wake_hub();
