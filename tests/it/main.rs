@@ -1,6 +1,7 @@
 //! Every test that needs more than one file: one binary, so that it links once.
 
 mod cases;
+mod client;
 mod corpus;
 mod e2e;
 mod exhaustive;

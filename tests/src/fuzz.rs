@@ -1,12 +1,14 @@
 //! The bodies of the fuzz targets. `fuzz/` calls them with whatever libFuzzer thinks of, and a
 //! test calls them with the corpus that it left behind. Each panics when something is wrong.
 
+mod clients;
 mod decoding;
 mod forwarding;
 mod object;
 mod sessions;
 mod tokens;
 
+pub use clients::client;
 pub use decoding::decoding;
 pub use forwarding::forwarding;
 pub use sessions::session;
