@@ -161,6 +161,13 @@ const ALL = {
     { shares: true },
     (c) => c.online().joins().refused('join', 'USERNAME_TAKEN', { roomId: 'r' }).does({ do: 'remembered', resumeToken: 'token-9' }).rings().greeted({ resumeToken: 'token-9', username: 'Ann' }).joined().closes(),
   ],
+  'name-taken-on-a-connection-that-broke': [
+    { shares: true },
+    (c) =>
+      c.connects().opens().greeted({ resumeToken: undefined }).joins().refused('join', 'USERNAME_TAKEN').breaks().rings().opens().does({ do: 'remembered', resumeToken: 'token-9' })
+        .greeted({ resumeToken: undefined }).joined().closes(),
+  ],
+  'unread-on-a-connection-that-broke': (c) => c.member().types().hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 100 }).reconnects().closes(),
   'name-taken-by-somebody-else': [{ shares: true }, (c) => c.online().joins().refused('join', 'USERNAME_TAKEN').rings().refused('join', 'USERNAME_TAKEN').closes()],
   'name-taken-by-our-own-ghost': (c) =>
     c.member().says('first').breaks().rings().opens().greeted({ resumeToken: 'token-2' }).refused('join', 'USERNAME_TAKEN', { roomId: 'r' }).rings().refused('join', 'USERNAME_TAKEN', { roomId: 'r' }).rings()
@@ -171,7 +178,7 @@ const ALL = {
     (c) => c.does({ do: 'remembered', resumeToken: 'token-8' }).connects().opens().greeted().greeted({ resumeToken: 'token-2' }).joins().joined().closes(),
   ],
   'history-page': (c) =>
-    c.member({ seq: 9 }).calls('history', { room: 'r', before: 9, limit: 2 }).said(7).said(10).said(8).answers('get_history', 'history', { roomId: 'r', epoch: 'e', count: 2, hasMore: true })
+    c.member({ seq: 9 }).calls('history', { room: 'r', before: 9, limit: 2 }).said(3).said(7).said(10).said(8).answers('get_history', 'history', { roomId: 'r', epoch: 'e', count: 2, hasMore: true })
       .calls('history', { room: 'r' }).answers('get_history', 'history', { roomId: 'r', epoch: 'e', count: 0, hasMore: false }).calls('history', { room: 'r' }).refused('get_history', 'HISTORY_FETCH_FAILED', { roomId: 'r', retryAfterMs: 9 }).closes(),
   'history-waits-for-the-room': (c) => c.online().joins().calls('history', { room: 'r', limit: 1 }).joined().breaks().rings().opens().greeted().joined({ recovered: true }).leaves().answers('leave', 'left', { roomId: 'r' }).closes(),
   'history-of-a-room-that-is-left': (c) => c.online().joins().calls('history', { room: 'r' }).leaves().joined().answers('leave', 'left', { roomId: 'r' }).calls('history', { room: 'r' }).closes(),
@@ -230,6 +237,17 @@ const ALL = {
   'catching-up-is-refused': (c) => c.member().said(2).refused('join', 'STORE_UNAVAILABLE', { roomId: 'r', retryAfterMs: 100 }).rings().joined({ seq: 2, recovered: true, history: 2 }).said(1).said(2).closes(),
   'join-refused': (c) => c.online().joins().joins().refused('join', 'ROOM_FULL', { roomId: 'r' }).joins().refused('join', 'STORE_UNAVAILABLE', { roomId: 'r' }).rings().refused('join', 'NO_SUCH_CODE').closes(),
   'rejoin-refused': (c) => c.member().says('first').reconnects().refused('join', 'ROOM_FULL', { roomId: 'r' }).rings().refused('join', 'FORBIDDEN', { roomId: 'r' }).closes(),
+  'rejoin-meets-a-full-server': (c) => c.member().reconnects().refused('join', 'SERVER_FULL', { roomId: 'r' }).rings().joined({ recovered: true }).closes(),
+  'patience-begins-anew': (c) =>
+    c.online().joins().refused('join', 'STORE_UNAVAILABLE').rings().refused('join', 'STORE_UNAVAILABLE').rings().joined().says('first').refused('message', 'STORE_UNAVAILABLE').rings()
+      .refused('message', 'STORE_UNAVAILABLE').rings().refused('message', 'STORE_UNAVAILABLE').rings().stored(1).says('second').refused('message', 'STORE_UNAVAILABLE').rings().closes(),
+  'patience-about-a-name-begins-anew': (c) =>
+    c.member().reconnects().refused('join', 'USERNAME_TAKEN').rings().refused('join', 'USERNAME_TAKEN').rings().refused('join', 'USERNAME_TAKEN').rings().joined().reconnects().refused('join', 'USERNAME_TAKEN').closes(),
+  'a-lost-message-that-was-refused-is-not-stored': (c) =>
+    c.member().says('first').reconnects().joined({ recovered: true }).refused('message', 'RATE_LIMITED', { retryAfterMs: 50 }).leaves().rings().answers('leave', 'left', { roomId: 'r' })
+      .joins().joined().says('second').reconnects().joined({ recovered: true }).refused('message', 'STORE_UNAVAILABLE', { retryAfterMs: 50 }).leaves().closes(),
+  'a-lost-message-that-was-refused-unread-may-be-stored': (c) =>
+    c.member().says('first').reconnects().joined({ recovered: true }).hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 50 }).leaves().closes(),
   'message-refused': (c) =>
     c.member().says('first').refused('message', 'STORE_UNAVAILABLE', { roomId: 'r', clientMsgId: 'ann-1', retryAfterMs: 2000 }).rings().refused('message', 'STORE_UNAVAILABLE').rings()
       .refused('message', 'DUPLICATE_ID', { roomId: 'r', clientMsgId: 'ann-1' }).says('second').refused('message', 'NOT_IN_ROOM', { roomId: 'r' }).rings().joined({ recovered: true }).stored(1).closes(),
