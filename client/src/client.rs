@@ -135,7 +135,10 @@ impl Client {
     /// last input counts as the same. Whatever comes, this neither fails nor panics.
     pub fn handle(&mut self, at_ms: u64, input: Input, outputs: &mut Vec<Output>) {
         if let Input::Remembered { resume_token } = input {
-            return self.guest.remember(resume_token);
+            if self.options.shares {
+                self.guest.remember(resume_token);
+            }
+            return;
         }
         self.now = self.now.max(at_ms);
         self.take(input);

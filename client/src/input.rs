@@ -60,7 +60,8 @@ pub enum Input {
     /// The resume token that clients of the same guest keep in common is another one, or gone. For
     /// clients with [`Options::shares`](crate::Options::shares): say it before
     /// [`Input::Connect`] when there is one, and whenever it changes, by this client's own
-    /// [`Output::Remember`](crate::Output::Remember), too. It matters from the next input on.
+    /// [`Output::Remember`](crate::Output::Remember), too. It
+    /// matters from the next input on, and not at all to other clients.
     Remembered {
         /// What is kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]

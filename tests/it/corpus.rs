@@ -65,3 +65,10 @@ fn forwarded() {
         fuzz::forwarding(&bytes);
     }
 }
+
+#[test]
+fn client() {
+    for bytes in corpus("client") {
+        fuzz::client(&bytes);
+    }
+}

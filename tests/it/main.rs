@@ -1,6 +1,7 @@
 //! Every test that needs more than one file: one binary, so that it links once.
 
 mod cases;
+mod client;
 mod corpus;
 #[cfg(feature = "server")]
 mod e2e;

@@ -153,7 +153,13 @@ fn named_metrics(document: &str) -> BTreeSet<String> {
     let has_process = cfg!(target_os = "linux");
     let is_metric =
         |word: &&str| word.starts_with("parlor_") || has_process && word.starts_with("process_");
-    let crates = ["parlor_core", "parlor_hub", "parlor_smol", "parlor_sqlite"];
+    let crates = [
+        "parlor_client",
+        "parlor_core",
+        "parlor_hub",
+        "parlor_smol",
+        "parlor_sqlite",
+    ];
     words
         .filter(is_metric)
         // `parlor_*.deb` is no metric either.
@@ -185,7 +191,7 @@ fn documented() -> BTreeMap<String, u32> {
 /// The numbers that functions in the repository's sources are named after, each with one of them.
 fn tested() -> BTreeMap<String, String> {
     let mut tests = BTreeMap::new();
-    for folder in ["core", "adapters", "tests"] {
+    for folder in ["core", "client", "adapters", "tests"] {
         each_source(&root().join(folder), &mut |source| {
             tests.extend(source.lines().filter_map(named_after));
         });

@@ -1849,6 +1849,77 @@ holds('rooms and people may be called whatever objects have', async (world) => {
   assert.equal({}.polluted, undefined);
 });
 
+holds('an answer to another question is not taken for one', async (world) => {
+  const alice = await world.member('alice');
+  const { server } = world;
+  let wrong = 2;
+  server.intercept = (request, conn) => {
+    if (request.type !== 'list_rooms' && request.type !== 'message') return undefined;
+    if (wrong-- <= 0) return undefined;
+    conn.send({ type: 'pong', time: 1, ref: request.ref });
+    return { code: 'RATE_LIMITED', bare: true, retryAfterMs: 1 };
+  };
+  const asked = alice.client.rooms();
+  const { rooms } = await world.until(asked);
+  assert.deepEqual(rooms, [{ id: 'r', userCount: 1 }]);
+  wrong = 1;
+  await world.until(alice.send('r', 'once'));
+  assert.deepEqual(server.room('r').log.map(({ text }) => text), ['once']);
+});
+
+holds('an acknowledgement that says nothing is none', async (world) => {
+  const alice = await world.member('alice');
+  let wrong = 1;
+  world.server.intercept = (request, conn) => {
+    if (request.type !== 'message' || wrong-- <= 0) return undefined;
+    conn.send({ type: 'message', roomId: 'r', ref: request.ref });
+    return undefined;
+  };
+  const { seq } = await world.until(alice.send('r', 'once'));
+  assert.equal(seq, 1);
+  assert.deepEqual(world.server.room('r').log.map(({ text }) => text), ['once']);
+});
+
+holds('a room that one was put out of does not come back by the answer to an older join', async (world) => {
+  const alice = await world.member('alice');
+  const bob = await world.member('bob');
+  const { server } = world;
+  [...server.connections].find(({ owner }) => owner === 'alice').drop = 1;
+  let isOut = false;
+  server.intercept = (request, conn) => {
+    if (request.type !== 'join' || conn.owner !== 'alice' || isOut) return;
+    isOut = true;
+    server.putOut('alice', 'r', 'forbidden');
+  };
+  let joined;
+  alice.client.on('left', () => (joined = alice.client.join('r')));
+  bob.send('r', 'lost');
+  bob.send('r', 'seen');
+  await world.when(() => joined);
+  await world.until(joined);
+  bob.send('r', 'heard');
+  await world.run(1000);
+  assert.equal(alice.of('left').length, 1);
+  assert.equal(alice.texts('r').at(-1), 'heard');
+  assert.deepEqual(server.room('r').users.sort(), ['alice', 'bob']);
+});
+
+holds('a backoff of nothing is one for ever', async (world) => {
+  world.refuse();
+  const alice = world.client('alice', { backoff: { baseMs: 0 } });
+  await world.when(() => world.dials('alice') > 1100);
+  world.accept();
+  await world.until(alice.client.join('r'));
+});
+
+holds('limits that a server does not tell are those of protocol 1', async (world) => {
+  world.server.limits.toJSON = () => ({ text: 3 });
+  const alice = await world.member('alice');
+  assert.equal(alice.client.limits.roomId, 64);
+  assert.equal(await world.codeOf(alice.client.send('r', 'four')), 'INVALID_MESSAGE');
+  assert.equal(await world.codeOf(alice.client.join('room')), undefined);
+});
+
 test('randomId is 128 random bits in hex', () => {
   const ids = new Set(Array.from({ length: 1000 }, () => randomId()));
   assert.equal(ids.size, 1000);

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 
 /** The client under test; PARLOR_CLIENT names another copy of it. */
-export const { ParlorClient, ParlorError, randomId } = await import(
+export const { ClientCore, ParlorClient, ParlorError, randomId, CLIENT_ERRORS } = await import(
   process.env.PARLOR_CLIENT ?? new URL('../../adapters/smol/page/parlor-client.js', import.meta.url).href
 );
 

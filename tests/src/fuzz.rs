@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets. `fuzz/` calls them with whatever libFuzzer thinks of, and a
 //! test calls them with the corpus that it left behind. Each panics when something is wrong.
 
+mod clients;
 mod decoding;
 #[cfg(feature = "server")]
 mod forwarding;
@@ -9,6 +10,7 @@ mod sessions;
 #[cfg(feature = "server")]
 mod tokens;
 
+pub use clients::client;
 pub use decoding::decoding;
 #[cfg(feature = "server")]
 pub use forwarding::forwarding;

@@ -1,9 +1,10 @@
-//! The core, linked without std.
+//! The core and the client, linked without std.
 #![no_std]
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::panic::PanicInfo;
 
+use parlor_client as _;
 use parlor_core as _;
 
 struct Nothing;

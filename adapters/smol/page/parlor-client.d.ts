@@ -195,7 +195,8 @@ export class ParlorError extends Error {
  * @property {number} [limit]
  */
 /**
- * @typedef {{ ref: string, type: 'hello' | 'ping' | 'typing' }
+ * @typedef {{ ref: string, type: 'hello' | 'ping' }
+ *   | { ref: undefined, type: 'typing' }
  *   | { ref: string, type: 'join' | 'leave', room: Room }
  *   | { ref: string, type: 'message', room: Room, pending: Pending }
  *   | { ref: string, type: 'question', question: Question }} Request
@@ -413,6 +414,11 @@ export class ParlorClient {
     close(): void;
     #private;
 }
+/**
+ * What a frame of the server says. Whatever is not of
+ *   the type that the protocol gives it counts as absent.
+ */
+export type Fields = ReturnType<typeof fieldsOf>;
 /**
  * What the server allows, from its `hello`: lengths in Unicode scalar values.
  */
@@ -780,7 +786,10 @@ export type Question = {
 };
 export type Request = {
     ref: string;
-    type: "hello" | "ping" | "typing";
+    type: "hello" | "ping";
+} | {
+    ref: undefined;
+    type: "typing";
 } | {
     ref: string;
     type: "join" | "leave";
@@ -795,3 +804,37 @@ export type Request = {
     type: "question";
     question: Question;
 };
+/** @param {Record<string, any>} frame */
+declare function fieldsOf(frame: Record<string, any>): {
+    type: string | undefined;
+    ref: string | undefined;
+    roomId: string | undefined;
+    username: string | undefined;
+    resumeToken: string | undefined;
+    server: string | undefined;
+    limits: Limits | undefined;
+    pingIntervalMs: number | undefined;
+    epoch: string | undefined;
+    seq: number | undefined;
+    history: number | undefined;
+    recovered: boolean;
+    users: string[] | undefined;
+    userCount: number | undefined;
+    from: string | undefined;
+    text: string | undefined;
+    timestamp: number | undefined;
+    clientMsgId: string | undefined;
+    reason: string | undefined;
+    active: boolean;
+    count: number | undefined;
+    hasMore: boolean;
+    rooms: {
+        id: string;
+        userCount: number;
+    }[];
+    roomCount: number | undefined;
+    code: string | undefined;
+    message: string | undefined;
+    retryAfterMs: number | undefined;
+};
+export {};

@@ -152,8 +152,20 @@ const REFUSALS = Object.freeze({
 });
 
 const PROTOCOL = 1;
-/** Lengths of protocol 1, until the server has said its own. */
-const LENGTHS = Object.freeze({ username: 32, text: 2000, roomId: 64, clientMsgId: 64 });
+/** Protocol 1's, until the server has said its own. @type {Readonly<Limits>} */
+const LIMITS = Object.freeze({
+  username: 32,
+  text: 2000,
+  roomId: 64,
+  clientMsgId: 64,
+  frameBytes: 65_536,
+  historyPage: 100,
+  replay: 50,
+  roomsPerConnection: 100,
+  membersPerRoom: 1000,
+  messagesPerSecond: 10,
+  burst: 20,
+});
 /** The server's default, until it has said its own. */
 const PING_INTERVAL_MS = 25_000;
 /** Patience of `retry()` with a connection that may be dead. */
@@ -171,6 +183,19 @@ const TYPING_FORGOTTEN_MS = 6_000;
 const MOST_NAMES = 1000;
 /** Requests without an answer: a tenth of the frames that a server takes at once by default. */
 const MOST_IN_FLIGHT = 20;
+/** The type of a frame, and that of the request which it answers. An `error` answers any. */
+const ANSWERS = new Map(
+  Object.entries({
+    hello: 'hello',
+    pong: 'ping',
+    joined: 'join',
+    left: 'leave',
+    message: 'message',
+    history: 'get_history',
+    room_list: 'list_rooms',
+    user_list: 'list_users',
+  }),
+);
 /** Refusals that time mends. */
 const TRANSIENT = new Set(['RATE_LIMITED', 'STORE_UNAVAILABLE']);
 /** The same for a room that one was in already. */
@@ -256,7 +281,8 @@ export function randomId() {
  */
 
 /**
- * @typedef {{ ref: string, type: 'hello' | 'ping' | 'typing' }
+ * @typedef {{ ref: string, type: 'hello' | 'ping' }
+ *   | { ref: undefined, type: 'typing' }
  *   | { ref: string, type: 'join' | 'leave', room: Room }
  *   | { ref: string, type: 'message', room: Room, pending: Pending }
  *   | { ref: string, type: 'question', question: Question }} Request
@@ -281,8 +307,8 @@ export class ClientCore {
   #state = { state: 'connecting', attempt: 0 };
   #attempt = 0;
   #now = 0;
-  /** Off: when to connect. */
-  #retryAt = Infinity;
+  /** @type {number | undefined} Off: when to connect. */
+  #retryAt;
   /** Connecting or greeting: until when the server has to have answered. */
   #connectBy = 0;
   #readySince = 0;
@@ -418,8 +444,8 @@ export class ClientCore {
       this.#heardAt = this.#now;
       this.#answerBy = undefined;
       this.#wasLate = false;
-      const message = parse(text);
-      if (message) this.#receive(message);
+      const fields = read(text);
+      if (fields) this.#receive(fields);
     });
   }
 
@@ -441,7 +467,7 @@ export class ClientCore {
       for (const room of this.#rooms.values()) this.#forgetTypists(room);
       switch (this.#link) {
         case 'off':
-          if (this.#now >= this.#retryAt) this.#connect();
+          if (this.#retryAt !== undefined && this.#now >= this.#retryAt) this.#connect();
           break;
         case 'connecting':
         case 'greeting':
@@ -497,7 +523,7 @@ export class ClientCore {
     return this.#turn(now, () => {
       const details = { room: id, clientMsgId };
       const room = this.#rooms.get(id);
-      const lengths = this.limits ?? LENGTHS;
+      const lengths = this.limits ?? LIMITS;
       if (!isText(text, lengths.text)) return this.#reject(call, 'INVALID_MESSAGE', details);
       if (!isPrintable(clientMsgId, lengths.clientMsgId)) return this.#reject(call, 'INVALID_FIELD', details);
       if (!room?.wanted) return this.#reject(call, this.#refusedCall() ?? 'NOT_IN_ROOM', details);
@@ -518,7 +544,7 @@ export class ClientCore {
       room.typedAt = active ? this.#now : -Infinity;
       this.#transmit({ type: 'typing', roomId: id, active });
       // It has no answer unless it is refused.
-      if (this.#inFlight.at(-1)?.type !== 'typing') this.#inFlight.push({ type: 'typing', ref: '' });
+      if (this.#inFlight.at(-1)?.type !== 'typing') this.#inFlight.push({ type: 'typing', ref: undefined });
     });
   }
 
@@ -625,12 +651,13 @@ export class ClientCore {
     this.#mustGreet = false;
     const retryInMs = this.#goodbyeMs === undefined ? this.#backoffMs(this.#attempt) : this.#goodbyeMs + this.#backoffMs(0);
     this.#goodbyeMs = undefined;
-    this.#retryAt = this.#now + retryInMs;
+    const retryAt = this.#now + retryInMs;
+    this.#retryAt = retryAt;
     this.#attempt += 1;
     const asked = this.#inFlight.splice(0).flatMap((request) => (request.type === 'question' ? [request.question] : []));
     this.#questions.unshift(...asked);
     for (const room of [...this.#rooms.values()]) this.#disconnected(room);
-    this.#enter({ state: 'offline', attempt: this.#attempt, retryAt: this.#retryAt, retryInMs, code, reason });
+    this.#enter({ state: 'offline', attempt: this.#attempt, retryAt, retryInMs, code, reason });
   }
 
   /** @param {Room} room */
@@ -771,12 +798,20 @@ export class ClientCore {
     this.#outputs.push({ do: 'transmit', text: JSON.stringify(fields) });
   }
 
+  /** Whether a frame names a request that it is no answer to. @param {Fields} fields */
+  #isMisunderstood({ type, ref }) {
+    const answered = ANSWERS.get(type ?? '');
+    const request = this.#inFlight.find((one) => one.ref === ref);
+    if (answered === undefined || ref === undefined || request === undefined) return false;
+    return answered !== (request.type === 'question' ? request.question.type : request.type);
+  }
+
   /**
    * The request that an answer belongs to. Whatever was asked before it was refused unread.
-   * @param {unknown} ref
+   * @param {string | undefined} ref
    */
   #answered(ref) {
-    const index = this.#inFlight.findIndex((request) => request.ref === ref);
+    const index = ref === undefined ? -1 : this.#inFlight.findIndex((request) => request.ref === ref);
     if (index < 0) return undefined;
     const [request, ...unread] = this.#inFlight.splice(0, index + 1).reverse();
     unread.forEach((one) => this.#again(one));
@@ -785,11 +820,21 @@ export class ClientCore {
 
   /** A request was refused for a while. @param {Request} request */
   #again(request) {
+    if ('room' in request && !this.#isOurs(request.room)) return;
     if (request.type === 'join') this.#notJoined(request.room);
     else if (request.type === 'leave') this.#stay(request.room);
     else if (request.type === 'message') request.pending.inFlight = false;
     else if (request.type === 'question') this.#questions.unshift(request.question);
     else if (request.type === 'hello') this.#mustGreet = true;
+  }
+
+  /**
+   * One may have been put out of a room, and may have joined it again, while a request about it was
+   * on its way.
+   * @param {Room} room
+   */
+  #isOurs(room) {
+    return this.#rooms.get(room.id) === room;
   }
 
   /** A join was refused; one that was to catch up leaves one where one was. @param {Room} room */
@@ -808,45 +853,50 @@ export class ClientCore {
 
   // Answers and news.
 
-  /** @param {Record<string, any>} message */
-  #receive(message) {
-    switch (message.type) {
+  /** @param {Fields} fields */
+  #receive(fields) {
+    if (this.#isMisunderstood(fields)) return this.#giveUp('not understood');
+    switch (fields.type) {
       case 'hello':
-        return this.#onHello(message);
+        return this.#onHello(fields);
       case 'joined':
-        return this.#onJoined(message);
+        return this.#onJoined(fields);
       case 'left':
-        return this.#onLeft(message);
+        return this.#onLeft(fields);
       case 'message':
-        return this.#onMessage(message);
+        return this.#onMessage(fields);
       case 'user_joined':
       case 'user_left':
-        return this.#onPresence(message);
+        return this.#onPresence(fields);
       case 'typing':
-        return this.#onTyping(message);
+        return this.#onTyping(fields);
       case 'history':
-        return this.#onHistory(message);
-      case 'room_list':
-        return this.#onAnswer(message, { rooms: message.rooms, roomCount: message.roomCount });
-      case 'user_list':
-        return this.#onAnswer(message, { room: message.roomId, users: message.users, userCount: message.userCount });
+        return this.#onHistory(fields);
+      case 'room_list': {
+        const { rooms, roomCount } = fields;
+        return this.#onAnswer(fields, { rooms, roomCount: roomCount ?? rooms.length });
+      }
+      case 'user_list': {
+        const { roomId: room = '', users = [], userCount = users.length } = fields;
+        return this.#onAnswer(fields, { room, users, userCount });
+      }
       case 'pong':
-        return void this.#answered(message.ref);
+        return void this.#answered(fields.ref);
       case 'error':
-        return this.#onError(message);
+        return this.#onError(fields);
       default:
       // A later server may say more; the protocol asks clients to overlook it.
     }
   }
 
-  /** @param {Record<string, any>} message */
+  /** @param {Fields} fields */
   #onHello({ ref, username, resumeToken, limits, pingIntervalMs, server }) {
     if (this.#answered(ref)?.type !== 'hello') return;
-    if (isObject(limits)) this.limits = /** @type {Limits} */ (limits);
-    if (typeof server === 'string') this.server = server;
-    if (pingIntervalMs > 0) this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, pingIntervalMs, MOST_WAIT_MS);
-    this.#offeredToken = typeof resumeToken === 'string' ? resumeToken : undefined;
-    if (typeof username === 'string') {
+    if (limits) this.limits = limits;
+    if (server !== undefined) this.server = server;
+    if (pingIntervalMs) this.#pingIntervalMs = Math.min(this.#options.pingIntervalMs, pingIntervalMs, MOST_WAIT_MS);
+    this.#offeredToken = resumeToken;
+    if (username !== undefined) {
       this.username = username;
       this.#named();
     } else if (this.#greetedWith !== undefined) {
@@ -854,7 +904,7 @@ export class ClientCore {
       if (this.#ownToken === this.#deadToken) this.#ownToken = undefined;
       if (this.#candidate() !== undefined) return this.#greet();
     }
-    this.username = typeof username === 'string' ? username : this.#options.username;
+    this.username = username ?? this.#options.username;
     this.#ownToken = this.#offeredToken;
     if (this.#link === 'ready') return;
     this.#link = 'ready';
@@ -872,14 +922,14 @@ export class ClientCore {
     this.#outputs.push({ do: 'remember', resumeToken: this.#offeredToken });
   }
 
-  /** @param {Record<string, any>} message */
+  /** @param {Fields} fields */
   #onJoined({ ref, epoch, seq, history, users, userCount, recovered }) {
     const request = this.#answered(ref);
     if (request?.type !== 'join') return;
-    if (!isCount(seq) || !isCount(history) || typeof epoch !== 'string' || !Array.isArray(users)) {
-      return this.#giveUp('not understood');
-    }
     const { room } = request;
+    const isUnderstood = epoch !== undefined && seq !== undefined && history !== undefined && history <= seq && users;
+    // A room that is none of ours any more would be one that nobody leaves.
+    if (!isUnderstood || !this.#isOurs(room)) return this.#giveUp('not understood');
     this.#named();
     const last = room.position;
     const rejoined = room.member;
@@ -887,11 +937,11 @@ export class ClientCore {
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
     // Nobody hears of a stay that is not wanted any more, so it is no place to go on from.
     room.position = last && (continues || !room.wanted) ? last : next;
-    Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users: [...users], userCount, refusals: 0, retryAt: 0 });
+    Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users, userCount: userCount ?? users.length, refusals: 0, retryAt: 0 });
     // It was left meanwhile: nobody wants to hear of it.
     if (!room.wanted) return;
     room.member = true;
-    const joined = { ...this.#joined(room, rejoined), seq, recovered: recovered === true };
+    const joined = { ...this.#joined(room, rejoined), seq, recovered };
     this.#emit('joined', joined);
     for (const join of room.joins.splice(0)) this.#resolve(join, joined);
     room.isGapped = false;
@@ -907,11 +957,11 @@ export class ClientCore {
     return { room: id, users: [...users], userCount, epoch, seq: Math.max(seq, replayed), recovered: false, rejoined };
   }
 
-  /** @param {Record<string, any>} message */
+  /** @param {Fields} fields */
   #onLeft({ ref, roomId, reason }) {
     const request = this.#answered(ref);
-    if (request?.type === 'leave') return this.#hasLeft(request.room);
-    const room = this.#rooms.get(roomId);
+    if (request?.type === 'leave') return this.#isOurs(request.room) ? this.#hasLeft(request.room) : undefined;
+    const room = this.#rooms.get(roomId ?? '');
     if (!room || ref !== undefined) return;
     this.#rejectRoom(room, 'NOT_IN_ROOM');
     this.#left(room, { reason });
@@ -934,19 +984,20 @@ export class ClientCore {
 
   /** The room is no longer one of ours. @param {Room} room @param {{ code?: string, reason?: string }} why */
   #left(room, why) {
-    // One may have been put out of it, and joined it again, while a request about it was on its way.
-    if (this.#rooms.get(room.id) !== room) return this.#resolveLeaves(room);
     this.#rooms.delete(room.id);
     this.#rejectQuestions(room.id, 'LEFT');
     this.#resolveLeaves(room);
     if (room.member) this.#emit('left', { room: room.id, ...why });
   }
 
-  /** @param {Record<string, any>} frame */
-  #onMessage(frame) {
-    const request = this.#answered(frame.ref);
-    const room = this.#rooms.get(frame.roomId);
-    const message = room?.position && this.#message(frame, room, room.position);
+  /** @param {Fields} fields */
+  #onMessage(fields) {
+    const { ref, roomId } = fields;
+    const request = this.#answered(ref);
+    const room = this.#rooms.get(roomId ?? '');
+    const isAnswer = request?.type === 'message' && this.#isOurs(request.room);
+    const message = room?.position && this.#message(fields, room, room.position);
+    if (isAnswer && (request.room !== room || !message)) return this.#giveUp('not understood');
     if (!room?.position || !message) return;
     const { seq } = room.position;
     // What is said while nobody listens is read by whoever comes back.
@@ -960,30 +1011,30 @@ export class ClientCore {
       }
     } else if (message.seq > seq) {
       room.resync ||= isListening(room);
-    } else if (frame.ref === undefined) {
+    } else if (ref === undefined) {
       room.page.push(message);
-      if (room.page.length > (this.limits?.historyPage ?? 100)) room.page.shift();
+      if (room.page.length > (this.limits ?? LIMITS).historyPage) room.page.shift();
     }
-    if (request?.type === 'message') {
+    if (isAnswer) {
       room.refusals = 0;
       this.#settle(room, (pending) => this.#resolve(pending.call, { ...message, clientMsgId: pending.clientMsgId }));
     }
   }
 
   /**
-   * @param {Record<string, any>} frame @param {Room} room @param {Position} position
+   * @param {Fields} fields @param {Room} room @param {Position} position
    * @returns {Message | undefined}
    */
   #message({ seq, from, text, timestamp, clientMsgId }, room, { epoch }) {
-    if (!isCount(seq) || typeof from !== 'string' || typeof text !== 'string') return undefined;
+    if (seq === undefined || from === undefined || text === undefined || timestamp === undefined) return undefined;
     const message = { room: room.id, epoch, seq, from, text, timestamp, own: from === this.username, replayed: seq <= room.replayed };
-    return typeof clientMsgId === 'string' ? { ...message, clientMsgId } : message;
+    return clientMsgId === undefined ? message : { ...message, clientMsgId };
   }
 
-  /** @param {Record<string, any>} message */
+  /** @param {Fields} fields */
   #onPresence({ type, roomId, username, reason }) {
-    const room = this.#rooms.get(roomId);
-    if (!room || !isListening(room) || typeof username !== 'string') return;
+    const room = this.#rooms.get(roomId ?? '');
+    if (!room || !isListening(room) || username === undefined) return;
     const { id, users } = room;
     if (type === 'user_joined') {
       if (users.includes(username)) return;
@@ -998,10 +1049,10 @@ export class ClientCore {
     }
   }
 
-  /** @param {Record<string, any>} message */
+  /** @param {Fields} fields */
   #onTyping({ roomId, username, active }) {
-    const room = this.#rooms.get(roomId);
-    if (!room || !isListening(room) || typeof username !== 'string' || username === this.username) return;
+    const room = this.#rooms.get(roomId ?? '');
+    if (!room || !isListening(room) || username === undefined || username === this.username) return;
     const { size } = room.typing;
     if (active && size < MOST_NAMES) room.typing.set(username, this.#now + TYPING_FORGOTTEN_MS);
     if (!active) room.typing.delete(username);
@@ -1020,15 +1071,15 @@ export class ClientCore {
     this.#emit('typing', { room: id, users: [...typing.keys()] });
   }
 
-  /** @param {Record<string, any>} message */
-  #onHistory({ ref, roomId, epoch, count, hasMore }) {
+  /** @param {Fields} fields */
+  #onHistory({ ref, roomId = '', epoch = '', count = 0, hasMore }) {
     const room = this.#rooms.get(roomId);
     const messages = room && count > 0 ? room.page.slice(-count) : [];
     if (room) room.page = [];
-    this.#onAnswer({ ref }, { room: roomId, epoch, messages, hasMore: hasMore === true });
+    this.#onAnswer({ ref }, { room: roomId, epoch, messages, hasMore });
   }
 
-  /** @param {Record<string, any>} message @param {any} value */
+  /** @param {{ ref?: string }} fields @param {any} value */
   #onAnswer({ ref }, value) {
     const request = this.#answered(ref);
     if (request?.type === 'question') this.#resolve(request.question.call, value);
@@ -1036,9 +1087,9 @@ export class ClientCore {
 
   // Refusals.
 
-  /** @param {Record<string, any>} message */
-  #onError({ ref, code, message, roomId, clientMsgId, retryAfterMs: wait }) {
-    const retryAfterMs = wait > 0 ? Math.min(wait, MOST_WAIT_MS) : undefined;
+  /** @param {Fields} fields */
+  #onError({ ref, code = '', message = '', roomId, clientMsgId, retryAfterMs: wait }) {
+    const retryAfterMs = wait ? Math.min(wait, MOST_WAIT_MS) : undefined;
     const failure = { code, message, room: roomId, clientMsgId, retryAfterMs };
     const request = this.#answered(ref);
     // A refusal behind a longer one does not shorten it.
@@ -1051,6 +1102,7 @@ export class ClientCore {
       if (request.type === 'message') request.pending.unanswered = false;
       return this.#again(request);
     }
+    if ('room' in request && !this.#isOurs(request.room)) return;
     switch (request.type) {
       case 'hello':
         // The close code behind it says whether to return.
@@ -1125,10 +1177,11 @@ export class ClientCore {
     this.#emit('error', failure);
   }
 
-  /** Exponential, with full jitter. @param {number} attempt from 0 */
+  /** Exponential, with full jitter, in whole milliseconds. @param {number} attempt from 0 */
   #backoffMs(attempt) {
     const { baseMs, capMs, random } = this.#options;
-    return random() * Math.min(capMs, baseMs * 2 ** attempt);
+    // Further powers of 2 change nothing, until one is infinite and 0 times it is no number.
+    return Math.floor(random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 31)));
   }
 
   #refusedCall() {
@@ -1137,12 +1190,12 @@ export class ClientCore {
 
   /** @param {string} id */
   #refusedRoom(id) {
-    return isText(id, (this.limits ?? LENGTHS).roomId) ? undefined : 'INVALID_ROOM_ID';
+    return isText(id, (this.limits ?? LIMITS).roomId) ? undefined : 'INVALID_ROOM_ID';
   }
 
   #refusedName() {
     const { username } = this.#options;
-    const good = username === undefined || isText(username, (this.limits ?? LENGTHS).username);
+    const good = username === undefined || isText(username, (this.limits ?? LIMITS).username);
     return good ? undefined : 'INVALID_USERNAME';
   }
 
@@ -1265,19 +1318,90 @@ function sentence(code) {
   return sentences[code] ?? code;
 }
 
-/** @param {string} text @returns {Record<string, any> | undefined} */
-function parse(text) {
+/**
+ * @typedef {ReturnType<typeof fieldsOf>} Fields What a frame of the server says. Whatever is not of
+ *   the type that the protocol gives it counts as absent.
+ */
+
+/** @param {string} text @returns {Fields | undefined} */
+function read(text) {
   try {
-    const value = JSON.parse(text);
-    return isObject(value) ? value : undefined;
+    const frame = JSON.parse(text);
+    return isObject(frame) ? fieldsOf(frame) : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** @param {Record<string, any>} frame */
+function fieldsOf(frame) {
+  return {
+    type: stringOf(frame.type),
+    ref: stringOf(frame.ref),
+    roomId: stringOf(frame.roomId),
+    username: stringOf(frame.username),
+    resumeToken: stringOf(frame.resumeToken),
+    server: stringOf(frame.server),
+    limits: isObject(frame.limits) ? limitsOf(frame.limits) : undefined,
+    pingIntervalMs: countOf(frame.pingIntervalMs),
+    epoch: stringOf(frame.epoch),
+    seq: countOf(frame.seq),
+    history: countOf(frame.history),
+    recovered: frame.recovered === true,
+    users: listOf(frame.users)?.filter((user) => typeof user === 'string'),
+    userCount: countOf(frame.userCount),
+    from: stringOf(frame.from),
+    text: stringOf(frame.text),
+    timestamp: countOf(frame.timestamp),
+    clientMsgId: stringOf(frame.clientMsgId),
+    reason: stringOf(frame.reason),
+    active: frame.active === true,
+    count: countOf(frame.count),
+    hasMore: frame.hasMore === true,
+    rooms: roomsOf(frame.rooms),
+    roomCount: countOf(frame.roomCount),
+    code: stringOf(frame.code),
+    message: stringOf(frame.message),
+    retryAfterMs: countOf(frame.retryAfterMs),
+  };
+}
+
+/** Protocol 1's default where the server does not say. @param {Record<string, any>} told @returns {Limits} */
+function limitsOf(told) {
+  const limits = { ...LIMITS };
+  for (const name of /** @type {(keyof Limits)[]} */ (Object.keys(LIMITS))) {
+    const count = countOf(told[name]);
+    if (count !== undefined && count < 2 ** 32) limits[name] = count;
+  }
+  return limits;
+}
+
+/** @param {unknown} list @returns {{ id: string, userCount: number }[]} */
+function roomsOf(list) {
+  return (listOf(list) ?? []).flatMap((room) => {
+    const { id, userCount } = isObject(room) ? room : {};
+    return typeof id === 'string' && isCount(userCount) ? [{ id, userCount }] : [];
+  });
+}
+
 /** @param {unknown} value @returns {value is Record<string, any>} */
 function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** @param {unknown} value @returns {any[] | undefined} */
+function listOf(value) {
+  return Array.isArray(value) ? value : undefined;
+}
+
+/** @param {unknown} value @returns {string | undefined} */
+function stringOf(value) {
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** @param {unknown} value @returns {number | undefined} */
+function countOf(value) {
+  return isCount(value) ? value : undefined;
 }
 
 /** @param {unknown} value @returns {value is number} */
