@@ -13,4 +13,5 @@ pub mod observe;
 pub mod run;
 pub mod script;
 pub mod server;
+pub mod taped;
 pub mod virtual_socket;

@@ -206,6 +206,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),
+        recording: None,
         trusted_proxies: Vec::new(),
         lost_log_lines: None,
     }
