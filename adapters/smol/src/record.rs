@@ -80,10 +80,7 @@ impl Recording {
 
 impl OpenRecording {
     /// Begins to record.
-    pub(crate) fn start(
-        self,
-        limits: &Limits,
-    ) -> io::Result<(impl Record + 'static, RecordThread)> {
+    pub(crate) fn start(self, limits: &Limits) -> io::Result<(Queue, RecordThread)> {
         let Self { config, file } = self;
         info!(file = %config.file.display(), texts = ?config.texts, "recording");
         let (to, from) = mpsc::channel();
@@ -129,7 +126,8 @@ struct Shared {
 }
 
 /// The hub's side.
-struct Queue {
+#[derive(Debug)]
+pub(crate) struct Queue {
     to: mpsc::Sender<Fed>,
     shared: Arc<Shared>,
     /// It takes nothing until everything is written.
@@ -410,12 +408,12 @@ mod tests {
             is_behind: false,
         };
         assert_eq!(queue.wanted(), Wanted::Event);
-        let mut taken = 0;
+        let mut taken: u64 = 0;
         while queue.wanted() == Wanted::Event {
             taken += 1;
             queue.take(fed(taken, None));
         }
-        assert!(taken < 1_000_000 && taken as usize > MOST_WAITING / 1000);
+        assert!((MOST_WAITING as u64 / 1000..1_000_000).contains(&taken));
         assert_eq!(queue.wanted(), Wanted::Nothing);
         queue.shared.waiting.store(1, Ordering::Release);
         assert_eq!(queue.wanted(), Wanted::Nothing);

@@ -107,6 +107,7 @@ impl<R: BufRead, W: Write> Running<'_, R, W> {
         while let Some(line) = self.reader.next_line()? {
             match line {
                 Line::Begin(begin) => {
+                    self.first.get_or_insert(begin.event);
                     if self.task.until.is_some_and(|until| begin.event > until) {
                         break;
                     }
@@ -117,7 +118,6 @@ impl<R: BufRead, W: Write> Running<'_, R, W> {
                     begun.map_err(|error| self.bad_line(&error))?;
                 }
                 Line::Event(event) => {
-                    self.first.get_or_insert(event.number);
                     if self.task.until.is_some_and(|until| event.number > until) {
                         break;
                     }
