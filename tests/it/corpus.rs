@@ -58,6 +58,13 @@ fn token() {
 }
 
 #[test]
+fn trace() {
+    for bytes in corpus("trace") {
+        fuzz::tracing(&bytes);
+    }
+}
+
+#[test]
 fn forwarded() {
     for bytes in corpus("forwarded") {
         fuzz::forwarding(&bytes);

@@ -6,11 +6,13 @@ mod forwarding;
 mod object;
 mod sessions;
 mod tokens;
+mod tracing;
 
 pub use decoding::decoding;
 pub use forwarding::forwarding;
 pub use sessions::session;
 pub use tokens::token;
+pub use tracing::tracing;
 
 use crate::action::Action;
 use crate::run::{Setup, World};
