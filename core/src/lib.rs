@@ -96,6 +96,7 @@ pub mod name;
 mod presence;
 pub mod protocol;
 pub mod rate;
+pub mod redact;
 pub mod session;
 mod state;
 pub mod types;

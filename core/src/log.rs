@@ -13,6 +13,7 @@ use crate::entry::Entry;
 use crate::limits::Limits;
 use crate::name::NameKey;
 use crate::protocol::Since;
+use crate::redact::{self, Redact};
 use crate::types::{ClientMsgId, Epoch, MessageText, RoomId, Seq, Timestamp, Username};
 
 /// What a store knows of a room.
@@ -76,8 +77,8 @@ impl StoredLog {
         &self.tail
     }
 
-    /// The texts of its entries, to be crossed out in a trace.
-    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut MessageText> {
+    /// The texts of its entries, to be replaced in a trace.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut MessageText> {
         self.tail
             .iter_mut()
             .map(|entry| &mut Arc::make_mut(entry).text)
@@ -330,6 +331,11 @@ impl Log {
         if ids.is_empty() {
             self.retries.remove(sender);
         }
+    }
+
+    /// I-7: replacements take as many bytes.
+    pub(crate) fn redact(&mut self, by: &impl Redact) {
+        self.tail.iter_mut().for_each(|it| redact::entry(it, by));
     }
 
     /// I-6, I-7 and the room's part of I-1.

@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::name::NameKey;
 use crate::protocol::Since;
 use crate::rate::Bucket;
+use crate::redact::Redact;
 use crate::types::{ConnId, LoadId, Ref, ResumeToken, RoomId, RoomPattern, Username};
 
 /// A guest, or the subject of a token. Never the spelling of a name.
@@ -470,6 +471,29 @@ impl Presence {
             self.rooms.remove(id);
         }
         empty
+    }
+
+    // Traces.
+
+    /// I-2: a guest is found by the replacement of its token.
+    pub(crate) fn redact(&mut self, by: &impl Redact) {
+        for connection in self.connections.values_mut() {
+            by.token(&mut connection.resume_token);
+        }
+        for token in self
+            .users
+            .values_mut()
+            .filter_map(|user| user.resume_token.as_mut())
+        {
+            by.token(token);
+        }
+        let guests = core::mem::take(&mut self.guests).into_iter();
+        self.guests = guests
+            .map(|(mut token, user)| {
+                by.token(&mut token);
+                (token, user)
+            })
+            .collect();
     }
 
     // Invariants.

@@ -109,6 +109,22 @@ impl RequestKind {
         }
     }
 
+    /// What is to be said.
+    #[must_use]
+    pub const fn text(&self) -> Option<&MessageText> {
+        match self {
+            Self::Message { text, .. } => Some(text),
+            Self::Hello { .. }
+            | Self::Join { .. }
+            | Self::Leave { .. }
+            | Self::Typing { .. }
+            | Self::ListRooms { .. }
+            | Self::ListUsers { .. }
+            | Self::GetHistory { .. }
+            | Self::Ping => None,
+        }
+    }
+
     /// The sender's own id of what it says.
     #[must_use]
     pub const fn client_msg_id(&self) -> Option<&ClientMsgId> {

@@ -22,6 +22,7 @@ use crate::protocol::{
     RequestKind, RoomInfo, RoomList, SERVER, ServerMessage, Typing, UserJoined, UserLeft, UserList,
 };
 use crate::rate::Rate;
+use crate::redact::Redact;
 use crate::types::{
     ClientMsgId, ConnId, LoadId, MessageText, Ref, ResumeToken, RoomId, Seq, Timestamp, Username,
 };
@@ -126,6 +127,12 @@ impl State {
         self.presence
             .connection(conn)
             .is_some_and(|connection| connection.is_waiting())
+    }
+
+    /// Replaces its secrets, for a trace that is to go on from here.
+    pub fn redact(&mut self, by: &impl Redact) {
+        self.logs.values_mut().for_each(|log| log.redact(by));
+        self.presence.redact(by);
     }
 
     /// Applies one event and appends what is to be done, in order. Total: it neither fails nor

@@ -83,6 +83,12 @@ impl ResumeToken {
     /// A token that nobody was given: random bits are not all zero.
     pub const UNKNOWN: Self = Self(0);
 
+    /// The secret itself, for whoever keeps it from being shown.
+    #[must_use]
+    pub const fn reveal(self) -> u128 {
+        self.0
+    }
+
     /// From what a client sent: 32 hexadecimal digits in lower case, or none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -75,6 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         storage: Storage::Memory,
         crash_dir: std::env::temp_dir(),
         origins: vec![AllowedOrigin::ANY],
+        recording: None,
         trusted_proxies: Vec::new(),
         lost_log_lines: None,
     };

@@ -60,6 +60,13 @@ fn token() {
 
 #[cfg(feature = "server")]
 #[test]
+fn trace() {
+    for bytes in corpus("trace") {
+        fuzz::tracing(&bytes);
+    }
+}
+
+#[test]
 fn forwarded() {
     for bytes in corpus("forwarded") {
         fuzz::forwarding(&bytes);

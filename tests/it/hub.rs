@@ -14,6 +14,7 @@ mod random;
 mod returning;
 mod slow;
 mod store;
+mod trace;
 
 /// No flood control, and the smallest queues: an answer of 16 KiB, 64 KiB in all.
 fn limits() -> Limits {

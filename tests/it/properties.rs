@@ -199,3 +199,8 @@ fn d_4_a_replayed_trace_gives_the_same_effects() {
 fn d_5_what_only_asks_changes_nothing() {
     holds("D-5");
 }
+
+#[test]
+fn d_6_a_trace_without_its_secrets_leads_to_the_same() {
+    holds("D-6");
+}

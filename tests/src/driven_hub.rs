@@ -14,6 +14,7 @@ use parlor_core::{
     CloseReason, Entry, Epoch, Fetch, Limits, Page, Request, ResumeToken, RoomId, Seq, StoredLog,
     Timestamp,
 };
+use parlor_hub::trace::{Record, Texts};
 use parlor_hub::{
     Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore,
     Metrics, Outlet, Store, StoreError, StoreWorker,
@@ -21,6 +22,7 @@ use parlor_hub::{
 use prometheus_client::registry::Registry;
 
 use crate::metrics::{Samples, samples};
+use crate::taped::Tapes;
 use crate::virtual_socket::{Received, VirtualSocket};
 
 /// A future that is polled only when it was woken, so that a wake-up which gets lost is a future
@@ -93,6 +95,7 @@ pub struct DrivenHub {
     worker: Option<StoreWorker>,
     now: Arc<AtomicU64>,
     crashes: Arc<Mutex<Vec<CrashReport>>>,
+    tapes: Tapes,
     metrics: Registry,
     connections: u64,
 }
@@ -140,8 +143,38 @@ impl DrivenHub {
         limits: &Limits,
         make: impl FnOnce(HubConfig) -> (Hub, Handle, Option<StoreWorker>),
     ) -> Self {
+        let recorder = |tapes: &Tapes| -> Box<dyn Record> {
+            Box::new(tapes.recorder(Texts::Redacted, limits))
+        };
+        Self::start_recorded(limits, recorder, make)
+    }
+
+    /// With somebody else who records, and a store that answers when told to, or one inside.
+    #[must_use]
+    pub fn recorded(
+        limits: &Limits,
+        store: &ScriptedStore,
+        inside: bool,
+        recorder: impl FnOnce(&Tapes) -> Box<dyn Record>,
+    ) -> Self {
+        Self::start_recorded(limits, recorder, |config| {
+            if inside {
+                let (hub, handle) = Hub::new(config, store.clone());
+                return (hub, handle, None);
+            }
+            let (hub, handle, worker) = Hub::with_store_thread(config, store.clone());
+            (hub, handle, Some(worker))
+        })
+    }
+
+    fn start_recorded(
+        limits: &Limits,
+        recorder: impl FnOnce(&Tapes) -> Box<dyn Record>,
+        make: impl FnOnce(HubConfig) -> (Hub, Handle, Option<StoreWorker>),
+    ) -> Self {
         let now = Arc::new(AtomicU64::new(START));
         let crashes = Arc::<Mutex<Vec<CrashReport>>>::default();
+        let tapes = Tapes::default();
         let (clock, reports) = (now.clone(), crashes.clone());
         let metrics = Metrics::default();
         let mut registry = Registry::default();
@@ -150,6 +183,7 @@ impl DrivenHub {
             limits: limits.clone(),
             clock: Box::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             on_crash: Box::new(move |report| lock(&reports).push(report)),
+            recorder: Some(recorder(&tapes)),
             metrics,
         });
         Self {
@@ -158,6 +192,7 @@ impl DrivenHub {
             worker,
             now,
             crashes,
+            tapes,
             metrics: registry,
             connections: 0,
         }
@@ -222,6 +257,12 @@ impl DrivenHub {
     #[must_use]
     pub fn take_crashes(&self) -> Vec<CrashReport> {
         std::mem::take(&mut lock(&self.crashes))
+    }
+
+    /// What was recorded so far.
+    #[must_use]
+    pub fn trace(&self) -> Vec<u8> {
+        self.tapes.bytes()
     }
 
     /// Its metrics, as they are read from outside.

@@ -9,6 +9,7 @@ mod object;
 mod sessions;
 #[cfg(feature = "server")]
 mod tokens;
+mod tracing;
 
 pub use clients::client;
 pub use decoding::decoding;
@@ -17,6 +18,7 @@ pub use forwarding::forwarding;
 pub use sessions::session;
 #[cfg(feature = "server")]
 pub use tokens::token;
+pub use tracing::tracing;
 
 use crate::action::Action;
 use crate::run::{Setup, World};

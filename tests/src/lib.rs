@@ -17,4 +17,5 @@ pub mod script;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod sim;
+pub mod taped;
 pub mod virtual_socket;

@@ -15,6 +15,7 @@ use parlor_core::{
 use crate::action::{Action, Ask, FRAMES, STRANGER};
 use crate::model::{Got, Model};
 use crate::observe::{Client, Failure, Observer, Reached};
+use crate::taped::Taped;
 
 /// Whoever is not connected.
 const NOBODY: ConnId = ConnId(1 << 40);
@@ -97,6 +98,8 @@ pub struct World {
     observer: Observer,
     /// What this state saw since it began, and what it answered, for D-4.
     trace: Vec<(Event, Vec<u8>)>,
+    /// The same without secrets, for D-6.
+    taped: Taped,
     /// Whether the trace is kept and the state goes through serde now and then.
     is_thorough: bool,
     steps: u64,
@@ -117,6 +120,7 @@ impl World {
             at: Timestamp(1_000_000),
             observer: Observer::default(),
             trace: Vec::new(),
+            taped: Taped::new(&setup.limits),
             is_thorough: true,
             steps: 0,
             conns_so_far: 0,
@@ -465,6 +469,7 @@ impl World {
         self.steps += 1;
         if self.is_thorough {
             let bytes = serde_json::to_vec(&effects).expect("effects serialise");
+            self.taped.event(&before, &event, &effects);
             self.trace.push((event, bytes));
             if self.steps.is_multiple_of(ROUND_TRIP_STEPS) {
                 self.round_trip()?;
@@ -614,6 +619,7 @@ impl World {
     }
 
     /// D-4: the trace, through serde, gives the same effects, byte for byte. D-2: by `step` too.
+    /// D-6: so does the one without secrets, but for them.
     fn replay(&mut self) -> Result<(), Failure> {
         let mut state = State::new(self.limits.clone());
         let mut by_value = state.clone();
@@ -630,6 +636,10 @@ impl World {
             let same = effects_by_value == effects && by_value == state;
             reached.rule("D-2", same, || "step differs from apply".into())?;
         }
+        let taped = std::mem::replace(&mut self.taped, Taped::new(&self.limits));
+        let led = taped.leads_to(&self.state);
+        let reached = &mut self.observer.reached;
+        reached.rule("D-6", led.is_ok(), || format!("{led:?}"))?;
         let same = !self.is_thorough || state == self.state;
         self.observer
             .reached
@@ -649,10 +659,12 @@ fn pick_name(index: u8) -> Username {
     Username::new(pick(NAMES, index)).expect("it is a good name")
 }
 
-/// Mostly short ones; two with the longest frame that there is, of which an answer holds one.
+/// Mostly short ones, two of which look alike without their letters; two with the longest frame that
+/// there is, of which an answer holds one.
 fn pick_text(index: u8) -> MessageText {
     let text = match index % 8 {
-        0..3 => "x".into(),
+        0 | 1 => "x".into(),
+        2 => "z".into(),
         3..6 => "\"y\"\u{1f980}".into(),
         6 => "\u{1}".repeat(1000),
         _ => "\u{1}".repeat(2000),

@@ -8,7 +8,10 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
-use parlor_smol::{Chat, Config, Listen, Protocol, Server, ServerError, Storage, Tls, Verifier};
+use parlor_hub::trace::Texts;
+use parlor_smol::{
+    Chat, Config, Listen, Protocol, Recording, Server, ServerError, Storage, Tls, Verifier,
+};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -61,7 +64,7 @@ impl TestServer {
     }
 
     /// A chat server with this store on a thread of its own, which leaves reports of panics in
-    /// `crash_dir`.
+    /// `crash_dir`, and records to `trace` there.
     #[must_use]
     pub fn start_with_store(
         limits: Limits,
@@ -70,11 +73,16 @@ impl TestServer {
     ) -> Self {
         let of_sessions = limits.clone();
         let protocol = move |now| Chat::new(&of_sessions, None, now);
-        Self::start_server(
-            config(limits, crash_dir),
-            |server| server.with_store(store),
-            protocol,
-        )
+        let recording = Recording {
+            file: crash_dir.join("trace"),
+            bytes: u64::MAX,
+            texts: Texts::Redacted,
+        };
+        let config = Config {
+            recording: Some(recording),
+            ..config(limits, crash_dir)
+        };
+        Self::start_server(config, |server| server.with_store(store), protocol)
     }
 
     /// The same with another protocol on its connections.
@@ -206,6 +214,7 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         storage: Storage::Memory,
         crash_dir,
         origins: Vec::new(),
+        recording: None,
         trusted_proxies: Vec::new(),
         lost_log_lines: None,
     }

@@ -1,12 +1,11 @@
-//! What is left behind when the hub panics: the last events, without secrets.
+//! What is left behind when the hub panics: the last events, without secrets, as a trace.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use parlor_core::types::MessageText;
-use parlor_core::{ConnId, Event, Input, RequestKind, ResumeToken, Timestamp};
-use serde::Serialize;
+use parlor_core::{ConnId, Event, Input, Limits, State, Timestamp};
+
+use crate::trace::{Begin, Crash, Digest, Head, Line, Recorded, Redactor, Texts, Why, line};
 
 /// Events that are kept: enough to see what led to a panic, little enough to copy at leisure.
 const KEPT_EVENTS: usize = 1024;
@@ -23,75 +22,113 @@ pub struct CrashReport {
     pub panic: String,
     /// The connection whose event it was.
     pub conn: Option<ConnId>,
-    /// The last events, in order, without texts and tokens: a text has as many `x` as it had
-    /// characters, a resume token is numbered.
+    /// The limits of the server.
+    pub limits: Limits,
+    /// The number of the last event.
+    pub number: u64,
+    /// The last events, in order, without texts and tokens, as [`trace`](crate::trace) redacts them.
     pub events: Vec<Event>,
+    /// Whether they are all since the state began, so that they can be applied again.
+    pub complete: bool,
+    /// Whether the last of them was recorded as well.
+    pub recorded: bool,
 }
 
 impl CrashReport {
-    /// Writes it as lines of JSON: what happened, then each event.
+    /// Writes it as a trace, which names the recording that the same events are in, if there is one.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
-        #[derive(Serialize)]
-        struct Head<'a> {
-            server: &'a str,
-            at: Timestamp,
-            panic: &'a str,
-            conn: Option<ConnId>,
-        }
-        let Self {
-            at,
-            panic,
-            conn,
-            events,
-        } = self;
-        let server = parlor_core::protocol::SERVER;
-        serde_json::to_writer(
-            &mut out,
+    pub fn write(&self, recording: Option<&str>, mut out: impl Write) -> io::Result<()> {
+        let first = self.number - self.events.len() as u64 + 1;
+        let mut bytes = Vec::new();
+        line(
             &Head {
-                server,
-                at: *at,
-                panic,
-                conn: *conn,
+                crash: Some(Crash {
+                    panic: self.panic.clone(),
+                    conn: self.conn,
+                    event: self.number,
+                    recording: recording.filter(|_| self.recorded).map(Into::into),
+                }),
+                ..Head::new(self.at, Texts::Redacted, self.limits.clone())
             },
-        )?;
-        for event in events {
-            out.write_all(b"\n")?;
-            serde_json::to_writer(&mut out, event)?;
+            &mut bytes,
+        )
+        .map_err(io::Error::other)?;
+        let begin = Begin {
+            event: first,
+            why: Why::Start,
+            lost: 0,
+            digest: Digest::default(),
+            state: self.complete.then(|| State::new(self.limits.clone())),
+        };
+        line(&Line::Begin(Box::new(begin)), &mut bytes).map_err(io::Error::other)?;
+        for (number, event) in (first..).zip(&self.events) {
+            let recorded = Recorded {
+                number,
+                at: event.at,
+                input: event.input.clone(),
+                digest: None,
+            };
+            line(&Line::Event(recorded), &mut bytes).map_err(io::Error::other)?;
+            out.write_all(&bytes)?;
+            bytes.clear();
         }
-        out.write_all(b"\n")
+        out.write_all(&bytes)?;
+        out.flush()
     }
 }
 
-/// The last events.
+/// The last events of a state.
 #[derive(Debug, Default)]
-pub(crate) struct Recorder {
-    events: VecDeque<Event>,
+pub(crate) struct Last {
+    events: VecDeque<Kept>,
     entries: usize,
+    /// Whether there were more.
+    forgot: bool,
 }
 
-impl Recorder {
-    pub(crate) fn record(&mut self, event: &Event) {
+#[derive(Debug)]
+struct Kept {
+    event: Event,
+    /// It is a message, refused since its id was used for another text.
+    other_text: bool,
+}
+
+impl Last {
+    pub(crate) fn push(&mut self, event: &Event) {
         self.entries += entries(event);
-        self.events.push_back(event.clone());
+        self.events.push_back(Kept {
+            event: event.clone(),
+            other_text: false,
+        });
         while self.events.len() > KEPT_EVENTS || self.entries > KEPT_ENTRIES {
             let Some(oldest) = self.events.pop_front() else {
                 return;
             };
-            self.entries -= entries(&oldest);
+            self.entries -= entries(&oldest.event);
+            self.forgot = true;
         }
     }
 
-    /// Everything recorded, without secrets; begins anew.
-    pub(crate) fn take(&mut self) -> Vec<Event> {
-        let mut tokens = BTreeMap::new();
-        std::mem::take(self)
-            .events
-            .into_iter()
-            .map(|event| redacted(event, &mut tokens))
-            .collect()
+    pub(crate) fn had_another_text(&mut self) {
+        if let Some(kept) = self.events.back_mut() {
+            kept.other_text = true;
+        }
+    }
+
+    /// All of them, without secrets, and whether there were no others; begins anew.
+    pub(crate) fn take(&mut self) -> (Vec<Event>, bool) {
+        let Self { events, forgot, .. } = std::mem::take(self);
+        let redacted = |kept| {
+            let Kept {
+                mut event,
+                other_text,
+            } = kept;
+            Redactor(Texts::Redacted).event(&mut event, other_text);
+            event
+        };
+        (events.into_iter().map(redacted).collect(), !forgot)
     }
 }
 
@@ -112,54 +149,11 @@ fn entries(event: &Event) -> usize {
     }
 }
 
-fn redacted(mut event: Event, tokens: &mut BTreeMap<ResumeToken, u128>) -> Event {
-    let mut token = |token: &mut ResumeToken| {
-        let number = tokens.len() as u128 + 1;
-        *token = ResumeToken::from_random(*tokens.entry(*token).or_insert(number));
-    };
-    match &mut event.input {
-        Input::Connected { resume_token, .. } => token(resume_token),
-        Input::Received { request, .. } => match &mut request.kind {
-            RequestKind::Hello {
-                resume_token: Some(resume_token),
-                ..
-            } => token(resume_token),
-            RequestKind::Message { text, .. } => cross_out(text),
-            RequestKind::Hello { .. }
-            | RequestKind::Join { .. }
-            | RequestKind::Leave { .. }
-            | RequestKind::Typing { .. }
-            | RequestKind::ListRooms { .. }
-            | RequestKind::ListUsers { .. }
-            | RequestKind::GetHistory { .. }
-            | RequestKind::Ping => {}
-        },
-        Input::RoomLoaded { log, .. } => log.texts_mut().for_each(cross_out),
-        Input::PageFetched { page, .. } => {
-            for entry in &mut page.entries {
-                cross_out(&mut Arc::make_mut(entry).text);
-            }
-        }
-        Input::Identified { .. }
-        | Input::Refused { .. }
-        | Input::Disconnected { .. }
-        | Input::LoadFailed { .. }
-        | Input::FetchFailed { .. }
-        | Input::StoreFailed
-        | Input::StoreRecovered
-        | Input::Shutdown => {}
-    }
-    event
-}
-
-fn cross_out(text: &mut MessageText) {
-    let crosses = "x".repeat(text.as_str().chars().count());
-    *text = MessageText::new(&crosses).expect("it is as long as a text that was good");
-}
-
 #[cfg(test)]
 mod tests {
-    use parlor_core::types::LoadId;
+    use std::sync::Arc;
+
+    use parlor_core::types::{LoadId, MessageText};
     use parlor_core::{Entry, ErrorCode, Fetch};
     use parlor_core::{Epoch, Page, Refusal, RoomId, Seq, StoredLog, Username};
 
@@ -185,13 +179,13 @@ mod tests {
 
     #[test]
     fn the_last_events_are_kept_within_bounds() {
-        let mut recorder = Recorder::default();
+        let mut last = Last::default();
         let refusal = Refusal::new(ErrorCode::InvalidJson);
         for conn in 0..2000 {
             let (conn, refusal) = (ConnId(conn), refusal.clone());
-            recorder.record(&event(Input::Refused { conn, refusal }));
+            last.push(&event(Input::Refused { conn, refusal }));
         }
-        let events = recorder.take();
+        let events = last.take().0;
         assert_eq!(events.len(), KEPT_EVENTS);
         assert_eq!(
             events.last().and_then(|event| event.input.conn()),
@@ -203,23 +197,23 @@ mod tests {
         for _ in 0..200 {
             let log = StoredLog::new(epoch.clone(), Seq(300), Timestamp(0), tail(300)).unwrap();
             let load = LoadId(1);
-            recorder.record(&event(Input::RoomLoaded {
+            last.push(&event(Input::RoomLoaded {
                 room: room.clone(),
                 load,
                 log,
             }));
         }
-        assert_eq!(recorder.take().len(), KEPT_ENTRIES / 300);
-        assert_eq!(recorder.entries, 0);
+        assert_eq!(last.take().0.len(), KEPT_ENTRIES / 300);
+        assert_eq!(last.entries, 0);
     }
 
     #[test]
     fn no_text_is_left_in_what_came_from_the_store() {
-        let mut recorder = Recorder::default();
+        let mut last = Last::default();
         let room = RoomId::new("general").unwrap();
         let epoch = Epoch::new("e1").unwrap();
         let log = StoredLog::new(epoch.clone(), Seq(1), Timestamp(0), tail(1)).unwrap();
-        recorder.record(&event(Input::RoomLoaded {
+        last.push(&event(Input::RoomLoaded {
             room: room.clone(),
             load: LoadId(1),
             log,
@@ -236,8 +230,8 @@ mod tests {
             entries: tail(1),
             has_more: false,
         };
-        recorder.record(&event(Input::PageFetched { fetch, page }));
-        let kept = serde_json::to_string(&recorder.take()).unwrap();
+        last.push(&event(Input::PageFetched { fetch, page }));
+        let kept = serde_json::to_string(&last.take().0).unwrap();
         assert!(!kept.contains("secret"), "{kept}");
         assert_eq!(kept.matches("xxxxxx").count(), 2);
     }

@@ -19,13 +19,14 @@ use parlor_core::{
 use tracing::{debug, error, info, warn};
 
 use crate::batch::{Batch, Local, Step};
-use crate::crash::{CrashReport, Recorder};
+use crate::crash::CrashReport;
 use crate::fanout::{Fanout, Worth};
 use crate::frame::text_frame;
 use crate::handle::{Handle, Shared};
 use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
 use crate::metrics::{Metrics, Moment, Tally};
 use crate::store::{Answer, Question, Store, StoreError, StoreLink, StoreWorker};
+use crate::trace::{Crashed, Record, Tape};
 
 /// Panics that are survived within [`RESTART_WINDOW_MS`].
 const MOST_RESTARTS: usize = 3;
@@ -45,6 +46,8 @@ pub struct HubConfig {
     pub clock: Box<dyn FnMut() -> Timestamp + Send>,
     /// Keeps the report of a panic, for whoever looks into it.
     pub on_crash: Box<dyn FnMut(CrashReport) + Send>,
+    /// Takes what the core is fed, if anybody does.
+    pub recorder: Option<Box<dyn Record>>,
     /// Where it tells what it does.
     pub metrics: Metrics,
 }
@@ -110,7 +113,7 @@ pub struct Hub {
     follow_up: VecDeque<Input>,
     /// Who waits for a page.
     fetching: BTreeSet<ConnId>,
-    recorder: Recorder,
+    tape: Tape,
     /// Where messages are encoded.
     scratch: Vec<u8>,
     /// Whose event is being applied.
@@ -182,7 +185,7 @@ impl Hub {
             tally: Tally::default(),
             follow_up: VecDeque::new(),
             fetching: BTreeSet::new(),
-            recorder: Recorder::default(),
+            tape: Tape::new(config.recorder.take()),
             scratch: Vec::new(),
             applying: None,
             restarts: VecDeque::new(),
@@ -301,7 +304,6 @@ impl Hub {
             at: self.now,
             input,
         };
-        self.recorder.record(&event);
         self.tally.event(&event.input);
         self.applying = event.input.conn();
         let answers = may_answer(&event.input);
@@ -309,7 +311,8 @@ impl Hub {
             self.fetching.remove(&fetch.conn);
         }
         let before = self.building.effects.len();
-        self.state.apply(event, &mut self.building.effects);
+        let effects = &mut self.building.effects;
+        self.tape.apply(&mut self.state, event, effects);
         self.applying = None;
         if answers {
             self.note_answers(before);
@@ -602,12 +605,21 @@ impl Hub {
         let applying = self.applying.take();
         let conn = self.fanout.drop_writing().or(applying);
         error!(%panic, conn = conn.map(tracing::field::display), "the hub panicked: all clients reconnect");
-        let events = self.recorder.take();
+        let Crashed {
+            number,
+            events,
+            complete,
+            recorded,
+        } = self.tape.crashed();
         (self.config.on_crash)(CrashReport {
             at: self.now,
             panic,
             conn,
+            limits: self.config.limits.clone(),
+            number,
             events,
+            complete,
+            recorded,
         });
         self.restarts.push_back(self.now);
         self.restarts
@@ -638,6 +650,7 @@ impl Hub {
 
     fn rebuild(&mut self, to_blame: Option<ConnId>) {
         self.state = State::new(self.config.limits.clone());
+        self.tape.rebuilt();
         self.generation += 1;
         self.asked = 0;
         self.building = Batch::default();
@@ -701,7 +714,7 @@ fn may_answer(input: &Input) -> bool {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "unknown".into())

@@ -18,6 +18,7 @@ mod metrics;
 mod outlet;
 mod pipe;
 mod store;
+pub mod trace;
 
 pub use clock::Clock;
 pub use crash::CrashReport;

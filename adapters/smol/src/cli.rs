@@ -3,6 +3,7 @@
 mod health;
 mod key_file;
 mod listen;
+mod replay;
 mod serve;
 mod tasks;
 
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use health::Health;
 pub(crate) use key_file::with_key;
+pub(crate) use replay::Replay;
 pub(crate) use serve::{LogFormat, Serve};
 pub(crate) use tasks::{Backup, Restore, Token};
 
@@ -44,6 +46,12 @@ enum Command {
     Restore(Restore),
     /// Print a token for trying out a server that has --token-secret-file.
     Token(Token),
+    /// Let what a server recorded happen again, and print each event with what came of it.
+    ///
+    /// An event has its number, its time, its connection (c7) and what happened; what came of it is
+    /// indented: "-> c7:" is a message that goes there, "do" is done by the server.
+    /// Nothing is sent or stored.
+    Replay(Replay),
 }
 
 /// What is to be done.
@@ -59,6 +67,8 @@ pub(crate) enum Task<'a> {
     Restore(&'a Restore),
     /// Make a token.
     Token(&'a Token),
+    /// Apply a trace again.
+    Replay(&'a Replay),
 }
 
 impl Cli {
@@ -70,6 +80,7 @@ impl Cli {
             Some(Command::Backup(backup)) => Task::Backup(backup),
             Some(Command::Restore(restore)) => Task::Restore(restore),
             Some(Command::Token(token)) => Task::Token(token),
+            Some(Command::Replay(replay)) => Task::Replay(replay),
         }
     }
 }

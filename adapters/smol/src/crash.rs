@@ -13,13 +13,13 @@ const MOST_REPORTS: usize = 20;
 const PREFIX: &str = "parlor-crash-";
 
 /// Writes a report where an operator finds it.
-pub(crate) fn keep(report: &CrashReport, dir: &Path) {
+pub(crate) fn keep(report: &CrashReport, dir: &Path, recording: Option<&str>) {
     let written = create(dir, report.at.0).and_then(|(path, file)| {
-        report.write(BufWriter::new(file))?;
+        report.write(recording, BufWriter::new(file))?;
         Ok(path)
     });
     match written {
-        Ok(path) => error!(path = %path.display(), "crash report written"),
+        Ok(path) => error!(path = %path.display(), "crash report written; parlor replay shows it"),
         Err(error) => error!(dir = %dir.display(), %error, "no crash report"),
     }
 }

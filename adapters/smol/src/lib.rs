@@ -19,6 +19,7 @@ mod outlet;
 mod page;
 #[cfg(target_os = "linux")]
 mod process;
+mod record;
 mod seldom;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]
@@ -37,6 +38,7 @@ pub use forwarded::client_address;
 pub use ipnet::IpNet;
 pub use origin::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
+pub use record::Recording;
 pub use server::{Config, Listen, Server, ServerError};
 pub use storage::{Storage, epochs};
 pub use tls::{Tls, TlsError};

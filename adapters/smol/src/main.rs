@@ -4,6 +4,7 @@ mod cli;
 mod health;
 mod log;
 mod reload;
+mod replay;
 mod service;
 
 use std::error::Error;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Task::Backup(task) => back_up(task).map(succeeded),
         Task::Restore(task) => restore(task).map(succeeded),
         Task::Token(task) => token(task).map(succeeded),
+        Task::Replay(task) => replay::replay(task).map(succeeded),
     };
     match done {
         Ok(code) => code,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future};
 use ipnet::IpNet;
 use parlor_core::{Limits, Timestamp};
+use parlor_hub::trace::Record;
 use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
 use smol::net::{TcpListener, TcpStream};
@@ -28,6 +29,7 @@ use crate::entrance::Entrance;
 use crate::http;
 use crate::metrics::{Metrics, Refused};
 use crate::origin::AllowedOrigin;
+use crate::record::{OpenRecording, Recording};
 use crate::socket::{Socket, Sockets};
 use crate::storage::{OpenStore, Storage};
 use crate::tls::Tls;
@@ -50,6 +52,8 @@ const ACCEPTED_IN_A_ROW: u32 = 64;
 const GOODBYE: Duration = Duration::from_millis(3500);
 /// From the signal to the end of the server. The log may take another second to be written.
 const SHUTDOWN: Duration = Duration::from_millis(3900);
+/// From there to the end of a recording: what waits for it was fed within a second or so.
+const RECORDED: Duration = Duration::from_millis(900);
 /// After a failure to accept, which is mostly a lack of file descriptors.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -70,6 +74,8 @@ pub struct Config {
     pub storage: Storage,
     /// Where the report of a panic is written.
     pub crash_dir: PathBuf,
+    /// Where it is recorded what the core is fed, if it is.
+    pub recording: Option<Recording>,
     /// Whose pages may connect besides the server's own.
     pub origins: Vec<AllowedOrigin>,
     /// Proxies that are believed when they say where a client is from.
@@ -129,6 +135,8 @@ pub enum ServerError {
     Sockets(io::Error),
     /// The system gives no thread for the store.
     Thread(io::Error),
+    /// It cannot record where it should.
+    Record(PathBuf, io::Error),
     /// The hub gave up.
     Hub(HubError),
 }
@@ -152,6 +160,11 @@ impl fmt::Display for ServerError {
             Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
             Self::Sockets(error) => write!(f, "cannot watch sockets: {error}"),
             Self::Thread(error) => write!(f, "the store gets no thread: {error}"),
+            Self::Record(file, error) => write!(
+                f,
+                "cannot record to {}: {error}; choose another file with --record",
+                file.display()
+            ),
             Self::Hub(error) => write!(f, "{error}"),
         }
     }
@@ -163,6 +176,7 @@ impl std::error::Error for ServerError {
             Self::Listen(_, error)
             | Self::Admin(_, error)
             | Self::Sockets(error)
+            | Self::Record(_, error)
             | Self::Thread(error) => Some(error),
             Self::Database(error) => Some(error),
             Self::Random(error) => Some(error),
@@ -176,6 +190,7 @@ impl std::error::Error for ServerError {
 pub struct Server {
     config: Config,
     store: OpenStore,
+    recording: Option<OpenRecording>,
     listener: TcpListener,
     address: SocketAddr,
     executor: Arc<Executor<'static>>,
@@ -212,9 +227,20 @@ impl Server {
         };
         let (storage, limits) = (config.storage.clone(), config.limits.clone());
         let store = smol::unblock(move || storage.open(&limits)).await?;
+        // Behind the port and the database, which only one server has: the recording of another one
+        // stays where it is.
+        let recording = match config.recording.clone() {
+            None => None,
+            Some(recording) => {
+                let file = recording.file.clone();
+                let opened = smol::unblock(move || recording.open()).await;
+                Some(opened.map_err(|error| ServerError::Record(file, error))?)
+            }
+        };
         Ok(Self {
             config,
             store,
+            recording,
             listener,
             address,
             executor,
@@ -267,16 +293,40 @@ impl Server {
     /// # Errors
     /// When it cannot go on.
     pub async fn run_protocol<P: Protocol>(
-        self,
+        mut self,
         stop: impl Future<Output = ()>,
         protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
     ) -> Result<(), ServerError> {
+        let Some(recording) = self.recording.take() else {
+            return self.serve(stop, protocol, None).await;
+        };
+        let started = recording.start(&self.config.limits);
+        let (recorder, thread) = started.map_err(ServerError::Thread)?;
+        let ended = self.serve(stop, protocol, Some(Box::new(recorder))).await;
+        let late = async {
+            Timer::after(RECORDED).await;
+            warn!("the last events were not recorded in time");
+        };
+        thread.ended().or(late).await;
+        ended
+    }
+
+    async fn serve<P: Protocol>(
+        self,
+        stop: impl Future<Output = ()>,
+        protocol: impl Fn(Timestamp) -> P + Send + Sync + 'static,
+        recorder: Option<Box<dyn Record>>,
+    ) -> Result<(), ServerError> {
         let limits = &self.config.limits;
         let crash_dir = self.config.crash_dir.clone();
+        let recording = self.config.recording.as_ref().map(Recording::name);
         let config = HubConfig {
             limits: limits.clone(),
             clock: Box::new(Clock::system()),
-            on_crash: Box::new(move |report| crash::keep(&report, &crash_dir)),
+            on_crash: Box::new(move |report| {
+                crash::keep(&report, &crash_dir, recording.as_deref());
+            }),
+            recorder,
             metrics: self.metrics.hub.clone(),
         };
         let (hub, handle, store) = self.store.start(config)?;

@@ -4,11 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use parlor_core::Input;
 use parlor_hub::HubError;
+use parlor_hub::trace::Why;
 use parlor_smol::ServerError;
 use parlor_tests::client::Client;
 use parlor_tests::driven_hub::{Outcome, ScriptedStore};
 use parlor_tests::server::TestServer;
+use parlor_tests::taped::{Replayed, replay};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -52,7 +55,13 @@ fn reports(dir: &TempDir) -> Vec<PathBuf> {
     let files = fs::read_dir(dir.path()).expect("it is there");
     files
         .map(|file| file.expect("it can be read").path())
+        .filter(|path| !path.ends_with("trace"))
         .collect()
+}
+
+/// What was recorded, which leads to the same effects.
+fn recorded(dir: &TempDir) -> Replayed {
+    replay(&fs::read(dir.path().join("trace")).expect("it is there"))
 }
 
 #[test]
@@ -72,7 +81,16 @@ fn hub_and_store_begin_anew_and_clients_come_back() {
     let report = fs::read_to_string(&reports[0]).expect("it is text");
     let lines = report.lines().map(serde_json::from_str);
     let lines: Vec<Value> = lines.collect::<Result<_, _>>().expect("it is JSON");
-    assert_eq!(lines[0]["panic"], "planned: the store panics");
+    let crash = &lines[0]["crash"];
+    assert_eq!(crash["panic"], "planned: the store panics");
+    let recording = crashes.path().join("trace").display().to_string();
+    assert_eq!(crash["recording"], json!(recording));
+    let recorded = recorded(&crashes);
+    let begins: Vec<Why> = recorded.begins.iter().map(|begin| begin.why).collect();
+    assert_eq!(begins, [Why::Start, Why::Rebuilt]);
+    assert_eq!(crash["event"], recorded.begins[1].event - 1);
+    // Its events reach back to the beginning.
+    assert_ne!(lines[1]["begin"]["state"], Value::Null);
     assert!(lines.len() > 4, "what the core was fed: {report}");
     assert!(!report.contains("secret"), "{report}");
     #[cfg(unix)]
@@ -102,4 +120,12 @@ fn a_fourth_panic_ends_the_server() {
         "{error}"
     );
     assert_eq!(reports(&crashes).len(), 4);
+    // What led to its end is recorded to the last event.
+    let recorded = recorded(&crashes);
+    let last = recorded.events.last().expect("there are some");
+    let Input::Received { request, .. } = &last.input else {
+        panic!("{last:?}");
+    };
+    assert!(request.kind.text().is_some(), "{last:?}");
+    assert_eq!(recorded.begins.len(), 4);
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parlor_core::{CloseReason, Limits};
+use parlor_hub::trace::Texts;
 use parlor_tests::driven_hub::{Client, DrivenHub, Outcome, ScriptedStore};
+use parlor_tests::taped::Distracted;
 use parlor_tests::virtual_socket::Received;
 use serde_json::Value;
 
@@ -32,6 +34,10 @@ fn a_1_to_a_4_hold_whatever_happens() {
         "parlor_deliveries_total",
         "parlor_delivery_seconds_count",
         "parlor_sent_bytes_total",
+        "Start",
+        "Rotated",
+        "Rebuilt",
+        "Lost",
     ]);
 }
 
@@ -70,11 +76,15 @@ fn run(seed: u64) -> BTreeSet<String> {
         outbox_total_bytes: 150_000,
         ..limits()
     };
-    let hub = if seed.is_multiple_of(4) {
-        DrivenHub::with_inner_store(&limits, store.clone())
-    } else {
-        DrivenHub::with_slow_store(&limits, &store)
-    };
+    let inside = seed.is_multiple_of(4);
+    let hub = DrivenHub::recorded(&limits, &store, inside, |tapes| {
+        let inner = tapes.recorder(Texts::Redacted, &limits);
+        if seed.is_multiple_of(3) {
+            return Box::new(inner);
+        }
+        let dice = Dice::new(seed);
+        Box::new(Distracted { inner, dice })
+    });
     let mut run = Run {
         dice: Dice::new(seed),
         store,
@@ -297,6 +307,12 @@ impl Run {
         assert_eq!(self.hub.settle(), Some(Ok(())));
         self.read();
         self.account();
+        let replayed = super::trace::check(&self.hub);
+        let whys = replayed
+            .begins
+            .iter()
+            .map(|begin| format!("{:?}", begin.why));
+        self.reached.extend(whys);
     }
 
     /// When everybody is gone, every connection was closed once and nothing is left.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use parlor_core::Limits;
+use parlor_hub::trace::Texts;
 use parlor_smol::{
-    AllowedOrigin, Config, IpNet, Listen, Retention, Storage, Tls, TlsError, Verifier,
+    AllowedOrigin, Config, IpNet, Listen, Recording, Retention, Storage, Tls, TlsError, Verifier,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -126,6 +127,23 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES", env = "PARLOR_MAX_OUTBOX_TOTAL", default_value_t = Limits::default().outbox_total_bytes)]
     max_outbox_total: u64,
 
+    /// Record what happens to a file that parlor replay reads, without texts and tokens.
+    #[arg(long, value_name = "FILE", env = "PARLOR_RECORD")]
+    record: Option<PathBuf>,
+
+    /// Bytes after which a new file is begun; the one before is kept as FILE.1.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PARLOR_RECORD_BYTES",
+        default_value_t = 64 << 20
+    )]
+    record_bytes: u64,
+
+    /// Record texts as well. Tokens are never recorded.
+    #[arg(long, env = "PARLOR_RECORD_TEXTS", value_parser = BoolishValueParser::new())]
+    record_texts: bool,
+
     /// What to log, on standard error.
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_enum, default_value_t = Level::Info)]
     log: Level,
@@ -205,9 +223,22 @@ impl Serve {
             tls: self.tls()?.map(Arc::new),
             storage,
             crash_dir,
+            recording: self.recording(),
             origins: self.origins.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             lost_log_lines: None,
+        })
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        Some(Recording {
+            file: self.record.clone()?,
+            bytes: self.record_bytes,
+            texts: if self.record_texts {
+                Texts::Plain
+            } else {
+                Texts::Redacted
+            },
         })
     }
 

@@ -6,7 +6,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{ANY_PORT, HELLO, Running, ask, durable, output, parlor, read, read_to_close, text};
 
-const FLAGS: [(&str, &str); 20] = [
+const FLAGS: [(&str, &str); 23] = [
     ("--listen", "PARLOR_LISTEN"),
     ("--admin", "PARLOR_ADMIN"),
     ("--data", "PARLOR_DATA"),
@@ -28,6 +28,9 @@ const FLAGS: [(&str, &str); 20] = [
     ("--rate", "PARLOR_RATE"),
     ("--burst", "PARLOR_BURST"),
     ("--max-outbox-total", "PARLOR_MAX_OUTBOX_TOTAL"),
+    ("--record", "PARLOR_RECORD"),
+    ("--record-bytes", "PARLOR_RECORD_BYTES"),
+    ("--record-texts", "PARLOR_RECORD_TEXTS"),
     ("--log", "PARLOR_LOG"),
     ("--log-format", "PARLOR_LOG_FORMAT"),
 ];

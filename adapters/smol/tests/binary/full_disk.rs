@@ -38,6 +38,40 @@ fn wait_for_health(running: &Running, expected: &str) {
 }
 
 #[test]
+fn a_recording_ends_with_its_disk_and_the_server_goes_on() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_parlor"));
+    command.args(["--listen", "127.0.0.1:0", "--memory", "--record", "trace"]);
+    alone(&mut command);
+    let mut running = Running::start(command.current_dir(dir.path()));
+    let mut alice = Chat::join(&running, "r", "alice", None);
+    alice.say("r", "one", "1");
+    limit(&running, Some(1000));
+    alice.say("r", "two", "2");
+    let line = running.log_line("the recording ends here");
+    assert!(line.contains("trace"), "{line}");
+    limit(&running, None);
+    for number in 3..10 {
+        let said = alice.say("r", "text", &number.to_string());
+        assert_eq!(said["seq"], number);
+    }
+    running.signal("TERM");
+    let (status, log) = running.end();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("the recording ends"), "{log}");
+    // What was written before is good.
+    let replayed = output(parlor(&["replay", "trace", "--check"]).current_dir(dir.path()));
+    assert_eq!(
+        replayed.status.code(),
+        Some(0),
+        "{}",
+        text(&replayed.stderr)
+    );
+}
+
+#[test]
 fn a_full_disk_loses_nothing_and_is_survived() {
     const HEALTHY: &str = "ok";
     const ILL: &str = "503: messages cannot be stored";

@@ -9,6 +9,7 @@ mod entrance;
 mod full_disk;
 mod health;
 mod log;
+mod record;
 mod service;
 mod tls;
 mod tokens;
