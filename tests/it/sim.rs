@@ -12,7 +12,10 @@ const SEEDS: u64 = 60;
 
 fn check(seed: u64, outcome: &Outcome) {
     if let Some(failure) = &outcome.failed {
-        panic!("cargo sim {seed}: {failure:?}\n{}", outcome.transcript.text());
+        panic!(
+            "cargo sim {seed}: {failure:?}\n{}",
+            outcome.transcript.text()
+        );
     }
 }
 
@@ -21,7 +24,10 @@ fn a_seed_has_one_transcript() {
     for seed in 1..=5 {
         let (first, second) = (simulate(seed, true), simulate(seed, true));
         check(seed, &first);
-        assert!(first.transcript.len() > 100, "seed {seed} is no conversation");
+        assert!(
+            first.transcript.len() > 100,
+            "seed {seed} is no conversation"
+        );
         assert_eq!(first.transcript.text(), second.transcript.text());
         let brief = simulate(seed, false).transcript;
         assert_eq!(first.transcript.digest(), brief.digest(), "kept or not");
@@ -97,7 +103,10 @@ fn seeds_come_by_everything() {
         "store hangs",
         "typing",
     ] {
-        assert!(reached.contains_key(what), "no seed comes by {what}: {reached:?}");
+        assert!(
+            reached.contains_key(what),
+            "no seed comes by {what}: {reached:?}"
+        );
     }
 }
 
@@ -127,6 +136,10 @@ fn the_store_on_disk_makes_no_difference() {
             false,
         );
         check(seed, &on_disk);
-        assert_eq!(modelled.transcript.digest(), on_disk.transcript.digest(), "seed {seed}");
+        assert_eq!(
+            modelled.transcript.digest(),
+            on_disk.transcript.digest(),
+            "seed {seed}"
+        );
     }
 }

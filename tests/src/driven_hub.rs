@@ -284,7 +284,11 @@ impl DrivenHub {
     #[must_use]
     pub fn outbox_bytes(&self) -> u64 {
         let bytes = self.metrics()["parlor_outbox_bytes"];
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count"
+        )]
         let bytes = bytes as u64;
         bytes
     }

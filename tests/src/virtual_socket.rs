@@ -158,7 +158,10 @@ impl VirtualSocket {
     /// When what came is not a sequence of whole unmasked frames, but for the last.
     #[must_use]
     pub fn read(&self) -> Vec<Received> {
-        self.read_sized().into_iter().map(|(frame, _)| frame).collect()
+        self.read_sized()
+            .into_iter()
+            .map(|(frame, _)| frame)
+            .collect()
     }
 
     /// The same, each with the bytes that it took.

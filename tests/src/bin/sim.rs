@@ -117,7 +117,11 @@ fn many(seeds: Range<u64>) -> ExitCode {
     });
     let total = lock(&total);
     let done = next.load(Ordering::Relaxed).min(seeds.end) - seeds.start;
-    println!("{done} seeds in {:.1} s, {} lines", began.elapsed().as_secs_f64(), total.lines);
+    println!(
+        "{done} seeds in {:.1} s, {} lines",
+        began.elapsed().as_secs_f64(),
+        total.lines
+    );
     for (what, times) in &total.reached {
         println!("{times:10} {what}");
     }

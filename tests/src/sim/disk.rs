@@ -140,7 +140,8 @@ impl Disk {
         let key = RoomId::new(room).ok().zip(Epoch::new(epoch).ok());
         let content = self.content();
         let log = key.and_then(|key| content.logs.get(&key));
-        log.and_then(|log| log.last_key_value()).map_or(0, |(seq, _)| seq.0)
+        log.and_then(|log| log.last_key_value())
+            .map_or(0, |(seq, _)| seq.0)
     }
 
     /// Whether everything in `epoch` is gone, as a store in memory is with its process.
@@ -183,7 +184,10 @@ impl Content {
             let last = log.last_key_value().map_or(0, |(seq, _)| seq.0);
             if entry.seq != Seq(last + 1) {
                 let detail = format!("{:?} of {room} is stored behind {last}", entry.seq);
-                self.broken_rule.get_or_insert(Failure { rule: "I-6", detail });
+                self.broken_rule.get_or_insert(Failure {
+                    rule: "I-6",
+                    detail,
+                });
             }
             log.insert(entry.seq, entry.clone());
         }

@@ -77,7 +77,10 @@ impl Door {
             if std::mem::take(&mut self.holding) {
                 self.session.released(now);
             }
-            let is_over = self.client.outcome().is_some_and(|outcome| outcome.is_err());
+            let is_over = self
+                .client
+                .outcome()
+                .is_some_and(|outcome| outcome.is_err());
             if is_over || self.client.socket.last_word().is_some() {
                 self.client.end(None);
                 return true;
@@ -119,13 +122,16 @@ impl Door {
                 self.holding = request.kind.holds();
                 let token = token.filter(|_| self.takes_tokens);
                 match token.map(|token| Username::new(token.reveal())) {
-                    None => self.client.perform(async move |connection| connection.receive(request).await),
+                    None => self
+                        .client
+                        .perform(async move |connection| connection.receive(request).await),
                     Some(Ok(subject)) => self.identify(subject, request),
                     Some(Err(_)) => self.refuse_token(&request),
                 }
             }
             Verdict::Refuse(refusal) => {
-                self.client.perform(async move |connection| connection.refuse(refusal).await);
+                self.client
+                    .perform(async move |connection| connection.refuse(refusal).await);
             }
             Verdict::Ignore => {}
             Verdict::Close(reason) => self.client.end(Some(reason)),
@@ -135,7 +141,10 @@ impl Door {
     /// The token of a simulated user is its name.
     fn identify(&mut self, subject: Username, hello: Request) {
         self.session.identified(None);
-        let identity = Identity { subject, rooms: None };
+        let identity = Identity {
+            subject,
+            rooms: None,
+        };
         self.client.perform(async move |connection| {
             connection.identify(identity).await?;
             connection.receive(hello).await
@@ -145,7 +154,8 @@ impl Door {
     fn refuse_token(&mut self, hello: &Request) {
         let mut refusal = Refusal::new(ErrorCode::Unauthorized);
         refusal.reference = hello.reference.clone();
-        self.client.perform(async move |connection| connection.refuse(refusal).await);
+        self.client
+            .perform(async move |connection| connection.refuse(refusal).await);
         self.client.end(Some(CloseReason::Unauthorized));
     }
 }

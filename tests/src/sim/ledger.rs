@@ -126,7 +126,8 @@ impl Ledger {
         let place = (message.room.clone(), message.epoch.clone(), message.seq);
         let seen = self.seen.get(&place);
         let same = seen.is_some_and(|seen| {
-            (&seen.from, &seen.text, seen.timestamp) == (&message.from, &message.text, message.timestamp)
+            (&seen.from, &seen.text, seen.timestamp)
+                == (&message.from, &message.text, message.timestamp)
         });
         rule("T-2", same, || format!("{message:?} was seen as {seen:?}"))
     }
@@ -144,14 +145,22 @@ impl Ledger {
             stored.insert(place, entry.text.as_str());
             let text = entry.text.as_str();
             let is_refused = self.refused.contains(text) && self.said.get(text) == Some(&1);
-            rule("T-4", !is_refused, || format!("{entry:?} was refused and is stored"))?;
+            rule("T-4", !is_refused, || {
+                format!("{entry:?} was refused and is stored")
+            })?;
             let log = times.entry((room, epoch)).or_insert(entry.at);
-            rule("I-1", *log <= entry.at, || format!("{entry:?} comes behind {log:?}"))?;
+            rule("I-1", *log <= entry.at, || {
+                format!("{entry:?} comes behind {log:?}")
+            })?;
             *log = entry.at;
-            let Some(id) = &entry.client_msg_id else { continue };
+            let Some(id) = &entry.client_msg_id else {
+                continue;
+            };
             let key = (room, epoch, entry.from.as_str(), id.as_str());
             if let Some(first) = ids.insert(key, entry.seq) {
-                let log = entries.iter().filter(|(own, of, _)| (own, of) == (room, epoch));
+                let log = entries
+                    .iter()
+                    .filter(|(own, of, _)| (own, of) == (room, epoch));
                 let between = log.map(|(_, _, entry)| entry);
                 let between = between.filter(|other| (first..entry.seq).contains(&other.seq));
                 rule("twice", !is_in_tail(between, room, limits), || {
@@ -162,31 +171,50 @@ impl Ledger {
         for (place, seen) in &self.seen {
             let kept = stored.get(place);
             let same = kept == Some(&&seen.text[..]) || self.disk.is_lost(&place.1);
-            rule("A-4", same, || format!("{place:?} was seen as {seen:?} and is gone"))?;
+            rule("A-4", same, || {
+                format!("{place:?} was seen as {seen:?} and is gone")
+            })?;
         }
         for ((_, _, id), place) in &self.acknowledged {
             let kept = stored.contains_key(place) || self.disk.is_lost(&place.1);
-            rule("acknowledged", kept, || format!("{id} was stored at {place:?} and is gone"))?;
+            rule("acknowledged", kept, || {
+                format!("{id} was stored at {place:?} and is gone")
+            })?;
         }
         Ok(())
     }
 }
 
 /// Whether the first of these entries was certainly still in the tail behind the last.
-fn is_in_tail<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, room: &RoomId, limits: &Limits) -> bool {
+fn is_in_tail<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    room: &RoomId,
+    limits: &Limits,
+) -> bool {
     // The fields of a frame with their names, but for what stands in them.
     const FRAME_BYTES: usize = 160;
     let (mut count, mut bytes) = (0, 0);
     for entry in entries {
-        let id = entry.client_msg_id.as_ref().map_or(0, |id| id.as_str().len());
+        let id = entry
+            .client_msg_id
+            .as_ref()
+            .map_or(0, |id| id.as_str().len());
         count += 1;
-        bytes += FRAME_BYTES + id + room.as_str().len() + entry.from.as_str().len() + entry.text.as_str().len();
+        bytes += FRAME_BYTES
+            + id
+            + room.as_str().len()
+            + entry.from.as_str().len()
+            + entry.text.as_str().len();
     }
     count <= limits.tail_entries as usize && bytes <= limits.tail_bytes as usize
 }
 
 /// Fails when there is none.
-pub(super) fn found<T>(rule: &'static str, what: Option<T>, detail: impl FnOnce() -> String) -> Result<T, Failure> {
+pub(super) fn found<T>(
+    rule: &'static str,
+    what: Option<T>,
+    detail: impl FnOnce() -> String,
+) -> Result<T, Failure> {
     what.ok_or_else(|| Failure {
         rule,
         detail: detail(),

@@ -92,7 +92,12 @@ impl Person {
     ///
     /// # Errors
     /// When it is told something that cannot be.
-    pub fn handle(&mut self, now_ms: u64, input: Input, ledger: &mut Ledger) -> Result<Vec<Output>, crate::observe::Failure> {
+    pub fn handle(
+        &mut self,
+        now_ms: u64,
+        input: Input,
+        ledger: &mut Ledger,
+    ) -> Result<Vec<Output>, crate::observe::Failure> {
         let mut outputs = Vec::new();
         self.client.handle(now_ms, input, &mut outputs);
         for output in &outputs {
@@ -100,7 +105,10 @@ impl Person {
                 Output::Emit(event) => self.told(event, ledger)?,
                 Output::Resolve { call, value } => self.resolved(*call, value, ledger)?,
                 Output::Reject { call, failure } => self.rejected(*call, &failure.code, ledger)?,
-                Output::Connect | Output::Transmit { .. } | Output::HangUp | Output::Remember { .. } => {}
+                Output::Connect
+                | Output::Transmit { .. }
+                | Output::HangUp
+                | Output::Remember { .. } => {}
             }
         }
         Ok(outputs)
@@ -123,17 +131,31 @@ impl Person {
             1 => vec![Input::Retry],
             2 => {
                 let after = None;
-                vec![Input::Rooms { call: self.call(Call::Question(room)), after }]
+                vec![Input::Rooms {
+                    call: self.call(Call::Question(room)),
+                    after,
+                }]
             }
-            3 => vec![Input::Users { call: self.call(Call::Question(room.clone())), room }],
+            3 => vec![Input::Users {
+                call: self.call(Call::Question(room.clone())),
+                room,
+            }],
             4..7 => {
                 let limit = dice.one_in(2).then(|| 1 + dice.roll(100));
                 let before = dice.one_in(2).then(|| dice.roll(30));
-                vec![Input::History { call: self.call(Call::Question(room.clone())), room, before, limit }]
+                vec![Input::History {
+                    call: self.call(Call::Question(room.clone())),
+                    room,
+                    before,
+                    limit,
+                }]
             }
             7 => vec![Input::Typing { room, active: true }],
             8 if self.wants.remove(&room).is_some() => {
-                vec![Input::Leave { call: self.call(Call::Leave), room }]
+                vec![Input::Leave {
+                    call: self.call(Call::Leave),
+                    room,
+                }]
             }
             8..14 if self.wants.len() < MOST_ROOMS => {
                 self.wants.insert(room, None);
@@ -141,7 +163,11 @@ impl Person {
             }
             _ => {
                 let wish = self.wish();
-                if wish.is_empty() { self.say(dice) } else { wish }
+                if wish.is_empty() {
+                    self.say(dice)
+                } else {
+                    wish
+                }
             }
         }
     }
@@ -163,17 +189,35 @@ impl Person {
         let asked: BTreeSet<String> = self
             .calls
             .values()
-            .filter_map(|call| if let Call::Join(room) = call { Some(room.clone()) } else { None })
+            .filter_map(|call| {
+                if let Call::Join(room) = call {
+                    Some(room.clone())
+                } else {
+                    None
+                }
+            })
             .collect();
-        let is_out = |room: &String| !asked.contains(room) && !self.views.get(room).is_some_and(|view| view.is_inside);
-        let rooms: Vec<String> = self.wants.keys().filter(|room| is_out(room)).cloned().collect();
+        let is_out = |room: &String| {
+            !asked.contains(room) && !self.views.get(room).is_some_and(|view| view.is_inside)
+        };
+        let rooms: Vec<String> = self
+            .wants
+            .keys()
+            .filter(|room| is_out(room))
+            .cloned()
+            .collect();
         let joins = rooms.into_iter().map(|room| self.join(room));
         joins.collect()
     }
 
     fn join(&mut self, room: String) -> Input {
         let since = self.views.get(&room).and_then(|view| view.last.clone());
-        Input::Join { call: self.call(Call::Join(room.clone())), room, history: None, since }
+        Input::Join {
+            call: self.call(Call::Join(room.clone())),
+            room,
+            history: None,
+            since,
+        }
     }
 
     fn say(&mut self, dice: &mut Dice) -> Vec<Input> {
@@ -181,7 +225,10 @@ impl Person {
             return Vec::new();
         }
         let rooms: Vec<&String> = self.wants.keys().collect();
-        let Some(room) = rooms.get(dice.pick(rooms.len().max(1) as u64)).map(|room| (*room).clone()) else {
+        let Some(room) = rooms
+            .get(dice.pick(rooms.len().max(1) as u64))
+            .map(|room| (*room).clone())
+        else {
             return Vec::new();
         };
         let burst = if dice.one_in(8) { 12 } else { 1 };
@@ -191,11 +238,23 @@ impl Person {
             *said += 1;
             let said = *said;
             let text = format!("{said} of {} in {room}", self.number);
-            let text = if dice.one_in(8) { format!("{text} {}", "l".repeat(1900)) } else { text };
+            let text = if dice.one_in(8) {
+                format!("{text} {}", "l".repeat(1900))
+            } else {
+                text
+            };
             // As of everybody else in every room, but not of the same user in the same one.
             let id = format!("{}-{said}", self.number - self.guest);
-            let call = self.call(Call::Send { room: room.clone(), id: id.clone() });
-            inputs.push(Input::Send { call, room: room.clone(), text, client_msg_id: Some(id) });
+            let call = self.call(Call::Send {
+                room: room.clone(),
+                id: id.clone(),
+            });
+            inputs.push(Input::Send {
+                call,
+                room: room.clone(),
+                text,
+                client_msg_id: Some(id),
+            });
         }
         inputs
     }
@@ -221,7 +280,9 @@ impl Person {
         match event {
             Event::State(state) => {
                 if *state != State::Online {
-                    self.views.values_mut().for_each(|view| view.is_inside = false);
+                    self.views
+                        .values_mut()
+                        .for_each(|view| view.is_inside = false);
                 }
                 self.state = state.clone();
                 Ok(())
@@ -256,7 +317,10 @@ impl Person {
                 ledger.note("gap");
                 let view = self.views.entry(gap.room.clone()).or_default();
                 let is_known = view.last.as_ref().is_none_or(|last| *last == gap.last);
-                view.last = Some(Position { epoch: gap.next.epoch.clone(), seq: gap.next.seq - 1 });
+                view.last = Some(Position {
+                    epoch: gap.next.epoch.clone(),
+                    seq: gap.next.seq - 1,
+                });
                 rule("gap", is_known, || format!("{gap:?} for {}", self.name))
             }
             Event::Message(message) => {
@@ -266,8 +330,13 @@ impl Person {
                     Some(last) => last.epoch == message.epoch && last.seq + 1 == message.seq,
                     None => message.seq <= view.joined_at + 1,
                 };
-                rule("once", follows && view.is_inside, || format!("{message:?} comes behind {view:?}"))?;
-                view.last = Some(Position { epoch: message.epoch.clone(), seq: message.seq });
+                rule("once", follows && view.is_inside, || {
+                    format!("{message:?} comes behind {view:?}")
+                })?;
+                view.last = Some(Position {
+                    epoch: message.epoch.clone(),
+                    seq: message.seq,
+                });
                 Ok(())
             }
             Event::Presence(presence) => {
@@ -281,7 +350,9 @@ impl Person {
     }
 
     fn resolved(&mut self, call: u64, value: &Value, ledger: &mut Ledger) -> Checked {
-        let asked = found("settled", self.calls.remove(&call), || format!("{call} is settled twice"))?;
+        let asked = found("settled", self.calls.remove(&call), || {
+            format!("{call} is settled twice")
+        })?;
         match (asked, value) {
             (Call::Send { room, id }, Value::Sent(message)) => {
                 ledger.note("acknowledged");
@@ -290,45 +361,75 @@ impl Person {
             }
             (Call::Join(_), Value::Joined(_)) | (Call::Leave, Value::Left) => Ok(()),
             (Call::Question(_), Value::History(_) | Value::Rooms(_) | Value::Users(_)) => Ok(()),
-            (asked, value) => rule("settled", false, || format!("{asked:?} is settled with {value:?}")),
+            (asked, value) => rule("settled", false, || {
+                format!("{asked:?} is settled with {value:?}")
+            }),
         }
     }
 
     fn rejected(&mut self, call: u64, code: &Code, ledger: &mut Ledger) -> Checked {
-        let asked = found("settled", self.calls.remove(&call), || format!("{call} is settled twice"))?;
+        let asked = found("settled", self.calls.remove(&call), || {
+            format!("{call} is settled twice")
+        })?;
         if let Call::Join(room) = &asked
             && let Some(why) = self.wants.get_mut(room)
         {
             *why = Some(code.clone());
         }
         ledger.note(format!("rejected {code}"));
-        let unexpected = ["DUPLICATE_ID", "INVALID_MESSAGE", "INVALID_FIELD", "INVALID_JSON", "UNKNOWN_MESSAGE"];
-        rule("refused", !unexpected.contains(&code.as_str()), || format!("{asked:?} is refused: {code}"))
+        let unexpected = [
+            "DUPLICATE_ID",
+            "INVALID_MESSAGE",
+            "INVALID_FIELD",
+            "INVALID_JSON",
+            "UNKNOWN_MESSAGE",
+        ];
+        rule("refused", !unexpected.contains(&code.as_str()), || {
+            format!("{asked:?} is refused: {code}")
+        })
     }
 
     /// When nothing goes wrong any more: whether it is where it wants to be, and knows everything.
     ///
     /// # Errors
     /// When it is not, or does not.
-    pub fn check_settled(&self, plan: &Plan, ledger: &Ledger, inside: &BTreeMap<String, BTreeSet<String>>) -> Checked {
+    pub fn check_settled(
+        &self,
+        plan: &Plan,
+        ledger: &Ledger,
+        inside: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Checked {
         let Self { name, .. } = self;
-        rule("converges", self.state == State::Online, || format!("{name} is {:?}", self.state))?;
+        rule("converges", self.state == State::Online, || {
+            format!("{name} is {:?}", self.state)
+        })?;
         for (room, why) in &self.wants {
             // Others may be where there is room for a few only.
-            let Limits { members_per_room, open_rooms, rooms_per_connection, .. } = plan.limits;
+            let Limits {
+                members_per_room,
+                open_rooms,
+                rooms_per_connection,
+                ..
+            } = plan.limits;
             let is_full = u64::from(members_per_room) < plan.people
                 || u64::from(open_rooms) < plan.rooms
                 || (rooms_per_connection as usize) < MOST_ROOMS;
             let view = self.views.get(room).filter(|view| view.is_inside);
-            rule("converges", view.is_some() || is_full, || format!("{name} is not in {room}: {why:?}"))?;
+            rule("converges", view.is_some() || is_full, || {
+                format!("{name} is not in {room}: {why:?}")
+            })?;
         }
         for (room, view) in self.views.iter().filter(|(_, view)| view.is_inside) {
             let users = inside.get(room);
             let same = users == Some(&view.users) && view.user_count == view.users.len() as u64;
-            rule("T-6", same, || format!("{name} sees {:?} in {room}, not {users:?}", view.users))?;
+            rule("T-6", same, || {
+                format!("{name} sees {:?} in {room}, not {users:?}", view.users)
+            })?;
             if let Some(Position { epoch, seq }) = &view.last {
                 let last = ledger.disk.last(room, epoch);
-                rule("converges", *seq == last, || format!("{name} saw {seq} of {last} in {room}"))?;
+                rule("converges", *seq == last, || {
+                    format!("{name} saw {seq} of {last} in {room}")
+                })?;
             }
         }
         let is_due = |call: &&Call| match call {
@@ -338,12 +439,17 @@ impl Person {
             }
         };
         let due: Vec<&Call> = self.calls.values().filter(is_due).collect();
-        rule("settled", due.is_empty(), || format!("{name} waits for {due:?}"))
+        rule("settled", due.is_empty(), || {
+            format!("{name} waits for {due:?}")
+        })
     }
 
     /// The rooms that it is in.
     pub fn rooms(&self) -> impl Iterator<Item = &String> {
-        self.views.iter().filter(|(_, view)| view.is_inside).map(|(room, _)| room)
+        self.views
+            .iter()
+            .filter(|(_, view)| view.is_inside)
+            .map(|(room, _)| room)
     }
 
     /// What it proves itself with, where tokens are needed.

@@ -76,9 +76,15 @@ impl Stranger {
             }
             3 if has(Fault::Flood) => {
                 let frames = dice.roll(FLOOD);
-                return Deed::Send((0..frames).map(|_| self.frame(r#""type":"ping""#)).collect());
+                return Deed::Send(
+                    (0..frames)
+                        .map(|_| self.frame(r#""type":"ping""#))
+                        .collect(),
+                );
             }
-            4 | 5 if has(Fault::Duplicate) => return Deed::Send(self.last.clone().into_iter().collect()),
+            4 | 5 if has(Fault::Duplicate) => {
+                return Deed::Send(self.last.clone().into_iter().collect());
+            }
             _ => {}
         }
         let request = self.request(plan, dice, ledger);
@@ -100,30 +106,50 @@ impl Stranger {
                 let since = self.since(&room, plan, dice, ledger);
                 let history = dice.roll(60);
                 let name = &self.name;
-                format!(r#"{},"username":"{name}","history":{history}{since}"#, about("join"))
+                format!(
+                    r#"{},"username":"{name}","history":{history}{since}"#,
+                    about("join")
+                )
             }
             6 => about("leave"),
             7 => r#""type":"list_rooms""#.into(),
             8 => about("list_users"),
             9 | 10 => {
                 let before = dice.roll(40);
-                format!(r#"{},"limit":{},"before":{before}"#, about("get_history"), 1 + dice.roll(100))
+                format!(
+                    r#"{},"limit":{},"before":{before}"#,
+                    about("get_history"),
+                    1 + dice.roll(100)
+                )
             }
             11 => format!(r#"{},"active":true"#, about("typing")),
             12 => {
                 let stolen = plan.faults.contains(&Fault::StolenToken);
-                let token = stolen.then(|| ledger.tokens.get(dice.pick(ledger.tokens.len().max(1) as u64)));
+                let token = stolen.then(|| {
+                    ledger
+                        .tokens
+                        .get(dice.pick(ledger.tokens.len().max(1) as u64))
+                });
                 let token = token.flatten();
-                let resume = token.map_or_else(String::new, |token| format!(r#","resumeToken":"{token}""#));
+                let resume =
+                    token.map_or_else(String::new, |token| format!(r#","resumeToken":"{token}""#));
                 let name = if dice.one_in(8) { "" } else { &self.name };
                 format!(r#""type":"hello","protocol":1,"token":"{name}"{resume}"#)
             }
             _ => {
                 let text = format!("{} says {}", self.name, self.refs);
-                let text = if dice.one_in(6) { format!("{text} {}", "l".repeat(1500)) } else { text };
+                let text = if dice.one_in(6) {
+                    format!("{text} {}", "l".repeat(1500))
+                } else {
+                    text
+                };
                 // The same id for two texts now and then.
                 let id = self.refs - dice.roll(2).min(self.refs);
-                format!(r#"{},"text":"{text}","clientMsgId":"{}-{id}""#, about("message"), self.name)
+                format!(
+                    r#"{},"text":"{text}","clientMsgId":"{}-{id}""#,
+                    about("message"),
+                    self.name
+                )
             }
         }
     }
@@ -131,7 +157,10 @@ impl Stranger {
     fn since(&self, room: &str, plan: &Plan, dice: &mut Dice, ledger: &Ledger) -> String {
         let made_up = (String::from("never"), 3);
         let place = if plan.faults.contains(&Fault::OldEpoch) && dice.one_in(2) {
-            let epoch = ledger.epochs.iter().nth(dice.pick(ledger.epochs.len().max(1) as u64));
+            let epoch = ledger
+                .epochs
+                .iter()
+                .nth(dice.pick(ledger.epochs.len().max(1) as u64));
             epoch.map_or(made_up, |epoch| (epoch.clone(), dice.roll(50)))
         } else if let Some(place) = self.places.get(room).filter(|_| dice.one_in(2)) {
             place.clone()

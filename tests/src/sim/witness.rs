@@ -80,7 +80,9 @@ impl Witness {
                         ledger.say(text.as_str());
                         What::Message(text.as_str().into())
                     }
-                    RequestKind::Join { username, since, .. } => What::Join {
+                    RequestKind::Join {
+                        username, since, ..
+                    } => What::Join {
                         name: username.map(|name| name.as_str().to_string()),
                         since: since.map(|since| since.seq.0),
                     },
@@ -103,8 +105,16 @@ impl Witness {
     ///
     /// # Errors
     /// When it should not have been.
-    pub fn got(&mut self, message: &Value, bytes: usize, limits: &Limits, ledger: &mut Ledger) -> Checked {
-        rule("T-7", !self.closed, || format!("{message} comes behind the close"))?;
+    pub fn got(
+        &mut self,
+        message: &Value,
+        bytes: usize,
+        limits: &Limits,
+        ledger: &mut Ledger,
+    ) -> Checked {
+        rule("T-7", !self.closed, || {
+            format!("{message} comes behind the close")
+        })?;
         let reference = message.get("ref").and_then(Value::as_str);
         let answered = self.answered(message, reference, ledger)?;
         let room = text(message, "roomId");
@@ -120,7 +130,9 @@ impl Witness {
             "joined" => self.joined(message, answered, ledger)?,
             "left" => {
                 let left = self.rooms.remove(room);
-                rule("T-1", left.is_some(), || format!("{message} of a room that it is not in"))?;
+                rule("T-1", left.is_some(), || {
+                    format!("{message} of a room that it is not in")
+                })?;
             }
             "message" => self.message(message, bytes, ledger)?,
             "user_joined" | "user_left" => self.presence(message, ledger)?,
@@ -130,10 +142,14 @@ impl Witness {
             "history" => {
                 let count = number(message, "count");
                 let (frames, page_bytes) = std::mem::take(&mut self.page);
-                rule("T-8", frames >= count, || format!("{message} behind {frames} entries"))?;
-                rule("T-10", page_bytes + bytes <= limits.answer_bytes as usize, || {
-                    format!("{message} ends an answer of {page_bytes} bytes")
+                rule("T-8", frames >= count, || {
+                    format!("{message} behind {frames} entries")
                 })?;
+                rule(
+                    "T-10",
+                    page_bytes + bytes <= limits.answer_bytes as usize,
+                    || format!("{message} ends an answer of {page_bytes} bytes"),
+                )?;
             }
             "error" => {
                 let code = text(message, "code").to_string();
@@ -149,9 +165,11 @@ impl Witness {
         }
         if self.answer.1 > 0 && matches!(text(message, "type"), "joined" | "message") {
             self.answer = (self.answer.0 + bytes, self.answer.1 - 1);
-            rule("T-10", self.answer.0 <= limits.answer_bytes as usize, || {
-                format!("an answer of {} bytes", self.answer.0)
-            })?;
+            rule(
+                "T-10",
+                self.answer.0 <= limits.answer_bytes as usize,
+                || format!("an answer of {} bytes", self.answer.0),
+            )?;
         }
         ledger.note(text(message, "type"));
         Ok(())
@@ -168,7 +186,12 @@ impl Witness {
     }
 
     /// T-8: answers come in the order of requests, each once. What was asked, if this is an answer.
-    fn answered(&mut self, message: &Value, reference: Option<&str>, ledger: &mut Ledger) -> Result<Option<What>, crate::observe::Failure> {
+    fn answered(
+        &mut self,
+        message: &Value,
+        reference: Option<&str>,
+        ledger: &mut Ledger,
+    ) -> Result<Option<What>, crate::observe::Failure> {
         let code = text(message, "code");
         let kind = text(message, "type");
         let Some(reference) = reference else {
@@ -181,10 +204,15 @@ impl Witness {
             }
             return Ok(None);
         };
-        let place = self.asked.iter().position(|asked| asked.reference.as_deref() == Some(reference));
+        let place = self
+            .asked
+            .iter()
+            .position(|asked| asked.reference.as_deref() == Some(reference));
         let place = found("T-8", place, || format!("{message} answers nothing"))?;
         let skipped: Vec<Asked> = self.asked.drain(..place).collect();
-        self.skip(&skipped, ledger, || format!("{message} comes before the answers to {skipped:?}"))?;
+        self.skip(&skipped, ledger, || {
+            format!("{message} comes before the answers to {skipped:?}")
+        })?;
         let answered = self.asked.pop_front();
         if self.asked.is_empty() {
             self.unread = 0;
@@ -196,7 +224,11 @@ impl Witness {
     fn answer_without_ref(&mut self, message: &Value) -> Result<What, crate::observe::Failure> {
         let is_it = |asked: &Asked| asked.reference.is_none() && asked.what != What::Typing;
         let first = self.asked.iter().position(is_it);
-        let typing = || self.asked.iter().position(|asked| asked.what == What::Typing);
+        let typing = || {
+            self.asked
+                .iter()
+                .position(|asked| asked.what == What::Typing)
+        };
         let place = first.or_else(typing);
         let place = found("T-8", place, || format!("{message} answers nothing"))?;
         let asked = self.asked.remove(place);
@@ -205,8 +237,16 @@ impl Witness {
 
     /// Requests whose answers do not come any more: typing has none, and flood control refuses
     /// unread.
-    fn skip(&mut self, skipped: &[Asked], ledger: &mut Ledger, detail: impl FnOnce() -> String) -> Checked {
-        let unanswered = skipped.iter().filter(|asked| asked.what != What::Typing).count();
+    fn skip(
+        &mut self,
+        skipped: &[Asked],
+        ledger: &mut Ledger,
+        detail: impl FnOnce() -> String,
+    ) -> Checked {
+        let unanswered = skipped
+            .iter()
+            .filter(|asked| asked.what != What::Typing)
+            .count();
         rule("T-8", unanswered <= self.unread, detail)?;
         // What else was refused unread was typing; or it was one of two with the same ref.
         self.unread -= unanswered;
@@ -230,18 +270,29 @@ impl Witness {
     }
 
     fn joined(&mut self, message: &Value, answered: Option<What>, ledger: &mut Ledger) -> Checked {
-        let What::Join { name, since } = found("T-8", answered, || format!("{message} answers nothing"))? else {
+        let What::Join { name, since } =
+            found("T-8", answered, || format!("{message} answers nothing"))?
+        else {
             return rule("T-8", false, || format!("{message} answers something else"));
         };
         if self.name.is_none() {
             self.name = name;
         }
         let users = message["users"].as_array().map_or(&[][..], Vec::as_slice);
-        let names: BTreeSet<String> = users.iter().filter_map(Value::as_str).map(String::from).collect();
-        let is_whole = names.len() == users.len() && names.len() as u64 == number(message, "userCount");
-        rule("T-6", is_whole, || format!("{message} names somebody twice, or not at all"))?;
+        let names: BTreeSet<String> = users
+            .iter()
+            .filter_map(Value::as_str)
+            .map(String::from)
+            .collect();
+        let is_whole =
+            names.len() == users.len() && names.len() as u64 == number(message, "userCount");
+        rule("T-6", is_whole, || {
+            format!("{message} names somebody twice, or not at all")
+        })?;
         let (seq, history) = (number(message, "seq"), number(message, "history"));
-        rule("T-6", history <= seq, || format!("{message} replays what never was"))?;
+        rule("T-6", history <= seq, || {
+            format!("{message} replays what never was")
+        })?;
         let epoch = text(message, "epoch").to_string();
         ledger.epochs.insert(epoch.clone());
         let room = Room {
@@ -262,32 +313,44 @@ impl Witness {
 
     fn message(&mut self, message: &Value, bytes: usize, ledger: &mut Ledger) -> Checked {
         let id = text(message, "roomId");
-        let room = found("T-1", self.rooms.get_mut(id), || format!("{message} of a room that it is not in"))?;
+        let room = found("T-1", self.rooms.get_mut(id), || {
+            format!("{message} of a room that it is not in")
+        })?;
         ledger.see(id, &room.epoch, message)?;
         let seq = number(message, "seq");
         if seq == room.seq + 1 {
             room.seq = seq;
             return Ok(());
         }
-        rule("T-2", seq <= room.seq, || format!("{message} comes behind {}", room.seq))?;
+        rule("T-2", seq <= room.seq, || {
+            format!("{message} comes behind {}", room.seq)
+        })?;
         if message["duplicate"] == true {
             ledger.note("duplicate");
             return Ok(());
         }
         let is_paging = self.asked.iter().any(|asked| asked.what == What::Page);
-        rule("T-3", is_paging, || format!("{message} comes a second time"))?;
+        rule("T-3", is_paging, || {
+            format!("{message} comes a second time")
+        })?;
         self.page = (self.page.0 + 1, self.page.1 + bytes);
         Ok(())
     }
 
     fn presence(&mut self, message: &Value, ledger: &mut Ledger) -> Checked {
         let id = text(message, "roomId");
-        let room = found("T-1", self.rooms.get_mut(id), || format!("{message} of a room that it is not in"))?;
+        let room = found("T-1", self.rooms.get_mut(id), || {
+            format!("{message} of a room that it is not in")
+        })?;
         let name = text(message, "username");
         if text(message, "type") == "user_joined" {
-            return rule("T-6", room.users.insert(name.to_string()), || format!("{message} again"));
+            return rule("T-6", room.users.insert(name.to_string()), || {
+                format!("{message} again")
+            });
         }
         ledger.note(format!("left: {}", text(message, "reason")));
-        rule("T-6", room.users.remove(name), || format!("{message} again"))
+        rule("T-6", room.users.remove(name), || {
+            format!("{message} again")
+        })
     }
 }

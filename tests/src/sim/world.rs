@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parlor_client::{Input, Output, Secret};
 use parlor_core::{ResumeToken, Timestamp};
+use parlor_hub::trace::{Line, Player, Reader, Verdict};
 use parlor_hub::{Clock, HubError};
 
 use super::disk::Disk;
@@ -19,6 +20,7 @@ use super::transcript::Transcript;
 use super::{Checked, number, rule, text};
 use crate::dice::Dice;
 use crate::driven_hub::{DrivenHub, START};
+use crate::observe::Failure;
 use crate::virtual_socket::{Received, VirtualSocket};
 
 /// Behind the faults, until everything has come to rest: the longest delay of a client (30 s), a
@@ -149,11 +151,13 @@ impl World {
             // Every third is another client of the one before.
             let guest = if number % 3 == 2 { number - 1 } else { number };
             let seed = u32::try_from(self.dice.roll(1 << 32)).expect("it is below");
-            self.people.push(Person::new(number, guest, &self.plan, seed));
+            self.people
+                .push(Person::new(number, guest, &self.plan, seed));
             self.soon(0, Next::Act(Owner::Person(number)));
         }
         for number in 0..self.plan.strangers {
-            self.strangers.push(Stranger::new(&format!("stranger {number}")));
+            self.strangers
+                .push(Stranger::new(&format!("stranger {number}")));
             let number = usize::try_from(number).expect("it is small");
             self.soon(0, Next::Act(Owner::Stranger(number)));
         }
@@ -179,7 +183,9 @@ impl World {
     fn until(&mut self, end_ms: u64) -> Checked {
         let most = self.scheduled + MOST_HAPPENINGS;
         while let Some(entry) = self.next.first_entry() {
-            rule("rest", self.scheduled < most, || "it never comes to rest".into())?;
+            rule("rest", self.scheduled < most, || {
+                "it never comes to rest".into()
+            })?;
             let (at_ms, _) = *entry.key();
             if at_ms > end_ms {
                 break;
@@ -247,7 +253,10 @@ impl World {
         self.processes += 1;
         self.tell(format_args!("the server starts"));
         let wall_ms = (START + self.now_ms).saturating_add_signed(self.wall_ms);
-        let clock = Clock::new(Duration::from_millis(wall_ms), Duration::from_millis(self.now_ms));
+        let clock = Clock::new(
+            Duration::from_millis(wall_ms),
+            Duration::from_millis(self.now_ms),
+        );
         let (limits, store) = (&self.plan.limits, self.ledger.disk.open());
         let hub = if self.plan.store_lag_ms == 0 {
             DrivenHub::with_inner_store(limits, store)
@@ -323,7 +332,7 @@ impl World {
         }
         self.wake_store();
         if let Some(ended) = ended {
-            self.ended(ended);
+            self.ended(ended)?;
         }
         self.turns += 1;
         if self.turns.is_multiple_of(16) {
@@ -337,20 +346,26 @@ impl World {
         let Some(server) = &self.server else { return };
         for crash in server.hub.take_crashes() {
             let panic = crash.panic;
-            self.ledger.note(if panic.starts_with("planned") { "hub panic" } else { "unplanned panic" });
+            self.ledger.note(if panic.starts_with("planned") {
+                "hub panic"
+            } else {
+                "unplanned panic"
+            });
             self.tell(format_args!("the hub panics: {panic}"));
         }
     }
 
-    fn ended(&mut self, ended: Result<(), HubError>) {
+    fn ended(&mut self, ended: Result<(), HubError>) -> Checked {
         self.tell(format_args!("the hub ends: {ended:?}"));
         self.ledger.note(format!("hub ended: {ended:?}"));
-        self.die();
+        self.die()
     }
 
     /// The process is gone, and with it all its connections.
-    fn die(&mut self) {
-        self.server = None;
+    fn die(&mut self) -> Checked {
+        if let Some(server) = self.server.take() {
+            check_trace(&server.hub.trace())?;
+        }
         let links: Vec<u64> = self.links.keys().copied().collect();
         for link in links {
             if let Some(link) = self.links.get_mut(&link) {
@@ -361,12 +376,13 @@ impl World {
         }
         let pause_ms = 100 + self.dice.roll(5000);
         self.soon(pause_ms, Next::Start);
+        Ok(())
     }
 
     fn exit(&mut self, process: u64) -> Checked {
         if self.server.is_some() && process == self.processes {
             self.tell(format_args!("the server exits"));
-            self.die();
+            return self.die();
         }
         Ok(())
     }
@@ -449,7 +465,9 @@ impl World {
         match &mut self.server {
             Some(server) if !server.stopping => {
                 let (socket, outlet) = VirtualSocket::pair();
-                let client = server.hub.open_as(ResumeToken::from_random(token), socket, outlet);
+                let client = server
+                    .hub
+                    .open_as(ResumeToken::from_random(token), socket, outlet);
                 server.opened += 1;
                 let door = Door::new(client, &self.plan.limits, at, self.now_ms);
                 self.tell(format_args!("{link} is open"));
@@ -505,7 +523,11 @@ impl World {
     fn read(&mut self) -> Checked {
         let links: Vec<u64> = self.links.keys().copied().collect();
         for link in links {
-            let Some(door) = self.links.get_mut(&link).and_then(|link| link.door.as_mut()) else {
+            let Some(door) = self
+                .links
+                .get_mut(&link)
+                .and_then(|link| link.door.as_mut())
+            else {
                 continue;
             };
             let socket = door.client.socket.clone();
@@ -517,7 +539,10 @@ impl World {
     }
 
     fn got(&mut self, link: u64, frame: Received, bytes: usize) -> Checked {
-        let door = self.links.get_mut(&link).and_then(|link| link.door.as_mut());
+        let door = self
+            .links
+            .get_mut(&link)
+            .and_then(|link| link.door.as_mut());
         let witness = &mut found("A-1", door, || "nobody is there".into())?.witness;
         match frame {
             Received::Message(message) => {
@@ -573,11 +598,19 @@ impl World {
                     self.people[person].link = None;
                 }
                 let input = match down {
-                    Down::Opened => Input::Opened { token: self.people[person].token(&self.plan) },
+                    Down::Opened => Input::Opened {
+                        token: self.people[person].token(&self.plan),
+                    },
                     Down::Text(text) => Input::Received { text },
                     Down::Ping => return Ok(()),
-                    Down::Close(code) => Input::Closed { code: Some(code), reason: None },
-                    Down::Gone => Input::Closed { code: Some(1006), reason: None },
+                    Down::Close(code) => Input::Closed {
+                        code: Some(code),
+                        reason: None,
+                    },
+                    Down::Gone => Input::Closed {
+                        code: Some(1006),
+                        reason: None,
+                    },
                 };
                 self.hand(person, input)
             }
@@ -716,13 +749,15 @@ impl World {
             return Ok(());
         };
         let links: Vec<u64> = self.links.keys().copied().collect();
-        let link = links.get(self.dice.pick(links.len().max(1) as u64)).copied();
+        let link = links
+            .get(self.dice.pick(links.len().max(1) as u64))
+            .copied();
         match fault {
             Fault::Crash if self.dice.one_in(4) => {
                 self.tell(format_args!("the server is killed"));
                 self.ledger.note("crash");
                 if self.server.is_some() {
-                    self.die();
+                    self.die()?;
                 }
             }
             Fault::Shutdown if self.dice.one_in(4) => self.shutdown(),
@@ -804,11 +839,14 @@ impl World {
             return Ok(());
         };
         self.ledger.note(format!("{fault:?}"));
-        self.transcript.line(self.now_ms, format_args!("{link} suffers {fault:?}"));
+        self.transcript
+            .line(self.now_ms, format_args!("{link} suffers {fault:?}"));
         match fault {
             Fault::Cut => {
                 // Now and then the server learns it by writing.
-                if way == 0 && let Some(door) = &open.door {
+                if way == 0
+                    && let Some(door) = &open.door
+                {
                     door.client.socket.fail();
                 }
                 self.break_link(link, true);
@@ -820,7 +858,11 @@ impl World {
                 }
             }
             Fault::SlowReader | Fault::StoppedReader => {
-                let bytes = if fault == Fault::StoppedReader { 0 } else { 50 + self.dice.pick(3000) };
+                let bytes = if fault == Fault::StoppedReader {
+                    0
+                } else {
+                    50 + self.dice.pick(3000)
+                };
                 open.slow = Some(bytes);
                 if let Some(door) = &open.door {
                     door.client.socket.block();
@@ -872,7 +914,9 @@ impl World {
     fn calm(&mut self) -> Checked {
         self.tell(format_args!("calm"));
         self.is_calm = true;
-        self.ledger.disk.fail(|failing| *failing = super::disk::Failing::default());
+        self.ledger
+            .disk
+            .fail(|failing| *failing = super::disk::Failing::default());
         let links: Vec<u64> = self.links.keys().copied().collect();
         for link in links {
             self.read_all(link)?;
@@ -905,7 +949,9 @@ impl World {
             let reads = link.slow.is_none() && !link.silent.1;
             let socket = &door.client.socket;
             let is_fine = !reads || socket.last_word().is_some() || !socket.is_mid_frame();
-            rule("A-2", is_fine, || format!("{number} reads and got half a frame"))?;
+            rule("A-2", is_fine, || {
+                format!("{number} reads and got half a frame")
+            })?;
         }
         Ok(())
     }
@@ -914,7 +960,9 @@ impl World {
     fn rest(&mut self) -> Checked {
         self.time();
         for _ in 0..MOST_ROUNDS {
-            let Some(server) = &mut self.server else { break };
+            let Some(server) = &mut self.server else {
+                break;
+            };
             server.hub.settle();
             let is_stored = !server.hub.step_store();
             self.read()?;
@@ -970,16 +1018,25 @@ impl World {
     /// At the end of the calm: everybody is where it wants to be, and nothing is left over.
     fn check_settled(&mut self) -> Checked {
         let panics = self.ledger.reached.get("unplanned panic").copied();
-        rule("panic", panics.is_none(), || "the hub panicked by itself".into())?;
+        rule("panic", panics.is_none(), || {
+            "the hub panicked by itself".into()
+        })?;
         self.check_bounds()?;
         let inside = self.inside();
         let inside_of_clients = |room: &String| {
-            let people = self.people.iter().filter(|person| person.rooms().any(|own| own == room));
-            people.map(|person| person.name.clone()).collect::<BTreeSet<String>>()
+            let people = self
+                .people
+                .iter()
+                .filter(|person| person.rooms().any(|own| own == room));
+            people
+                .map(|person| person.name.clone())
+                .collect::<BTreeSet<String>>()
         };
         for (room, users) in &inside {
             let own = inside_of_clients(room);
-            rule("converges", *users == own, || format!("{users:?} are in {room}, not {own:?}"))?;
+            rule("converges", *users == own, || {
+                format!("{users:?} are in {room}, not {own:?}")
+            })?;
         }
         for person in &self.people {
             person.check_settled(&self.plan, &self.ledger, &inside)?;
@@ -1005,14 +1062,19 @@ impl World {
             return Ok(());
         };
         let ended = server.hub.settle();
-        rule("A-3", ended == Some(Ok(())), || format!("the hub ends as {ended:?}"))?;
+        rule("A-3", ended == Some(Ok(())), || {
+            format!("the hub ends as {ended:?}")
+        })?;
+        check_trace(&server.hub.trace())?;
         let metrics = server.hub.metrics();
         let closed: f64 = metrics
             .iter()
             .filter(|(name, _)| name.starts_with("parlor_closed_connections_total{"))
             .map(|(_, count)| count)
             .sum();
-        rule("A-3", closed as u64 == opened, || format!("{opened} were opened, {closed} closed"))?;
+        rule("A-3", closed as u64 == opened, || {
+            format!("{opened} were opened, {closed} closed")
+        })?;
         for left in ["connections", "rooms", "members", "outbox_bytes"] {
             let count = metrics[&format!("parlor_{left}")];
             rule("leak", count == 0.0, || format!("{count} {left} are left"))?;
@@ -1021,13 +1083,42 @@ impl World {
     }
 }
 
+/// D-4: what the core was fed, recorded without texts and tokens, leads to the same effects again.
+fn check_trace(trace: &[u8]) -> Checked {
+    let broken = |detail: String| Failure {
+        rule: "D-4",
+        detail,
+    };
+    let mut reader = Reader::open(trace).map_err(|error| broken(error.to_string()))?;
+    let mut player = Player::default();
+    while let Some(line) = reader
+        .next_line()
+        .map_err(|error| broken(error.to_string()))?
+    {
+        match line {
+            Line::Begin(begin) => player.begin(*begin).map_err(broken)?,
+            Line::Event(event) => {
+                let verdict = player.event(&event).map_err(broken)?.verdict;
+                rule("D-4", verdict == Verdict::Same, || {
+                    format!("{event:?} is {verdict:?}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Stranger {
     fn reads(&mut self, frame: &str) {
         let Ok(message) = serde_json::from_str::<serde_json::Value>(frame) else {
             return;
         };
         match text(&message, "type") {
-            "joined" => self.saw(text(&message, "roomId"), text(&message, "epoch"), number(&message, "seq")),
+            "joined" => self.saw(
+                text(&message, "roomId"),
+                text(&message, "epoch"),
+                number(&message, "seq"),
+            ),
             "message" => self.saw_more(text(&message, "roomId"), number(&message, "seq")),
             _ => {}
         }
