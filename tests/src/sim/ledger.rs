@@ -15,7 +15,7 @@ use crate::observe::Failure;
 type Place = (String, String, u64);
 
 /// What everybody saw.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     /// Where it has to be stored.
     pub disk: Disk,

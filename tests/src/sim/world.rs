@@ -82,7 +82,7 @@ struct Server {
     store_hangs: bool,
     stopping: bool,
     /// Connections so far.
-    opened: u64,
+    opened: u32,
 }
 
 /// The whole world.
@@ -433,7 +433,7 @@ impl World {
     }
 
     /// What the server still writes goes no farther than the operating system.
-    fn silence(&mut self, link: u64) {
+    fn silence(&self, link: u64) {
         if let Some(door) = self.links.get(&link).and_then(|link| link.door.as_ref()) {
             door.client.socket.take(KERNEL_BYTES);
         }
@@ -875,7 +875,7 @@ impl World {
                     door.client.socket.panic();
                 }
             }
-            _ => {
+            Fault::Cancelled => {
                 if let Some(door) = &mut open.door
                     && door.client.is_open()
                 {
@@ -883,6 +883,17 @@ impl World {
                     self.wake_hub();
                 }
             }
+            Fault::Duplicate
+            | Fault::Malformed
+            | Fault::Flood
+            | Fault::ClockJump
+            | Fault::StoreErrors
+            | Fault::StoreSlow
+            | Fault::StoreHangs
+            | Fault::Crash
+            | Fault::Shutdown
+            | Fault::OldEpoch
+            | Fault::StolenToken => {}
         }
         Ok(())
     }
@@ -1016,7 +1027,7 @@ impl World {
     }
 
     /// At the end of the calm: everybody is where it wants to be, and nothing is left over.
-    fn check_settled(&mut self) -> Checked {
+    fn check_settled(&self) -> Checked {
         let panics = self.ledger.reached.get("unplanned panic").copied();
         rule("panic", panics.is_none(), || {
             "the hub panicked by itself".into()
@@ -1055,7 +1066,7 @@ impl World {
         let Some(server) = &self.server else {
             return rule("converges", false, || "there is no server".into());
         };
-        let opened = server.opened;
+        let opened = f64::from(server.opened);
         self.ask_to_stop();
         self.rest()?;
         let Some(server) = &mut self.server else {
@@ -1072,7 +1083,7 @@ impl World {
             .filter(|(name, _)| name.starts_with("parlor_closed_connections_total{"))
             .map(|(_, count)| count)
             .sum();
-        rule("A-3", closed as u64 == opened, || {
+        rule("A-3", closed == opened, || {
             format!("{opened} were opened, {closed} closed")
         })?;
         for left in ["connections", "rooms", "members", "outbox_bytes"] {
