@@ -152,6 +152,13 @@ const ALL = {
     c.online().joins().hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 100 }).rings().joined().calls('users', { room: 'r' }).says('first')
       .hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 100 }).rings().closes(),
   'rate-limited-unread-while-typing': (c) => c.member().types().hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 100 }).types(false).rings().answers('ping', 'pong', { time: 2 }).closes(),
+  'a-short-wait-behind-a-long-one': (c) =>
+    c.online().joins().calls('rooms').refused('join', 'RATE_LIMITED', { roomId: 'r', retryAfterMs: 400 }).hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 70 }).rings().joined().closes(),
+  'joined-again-while-nobody-listened': (c) =>
+    c.online().joins('r', { since: { epoch: 'd', seq: 10 } }).leaves().joined({ seq: 4, history: 4 }).said(1).refused('leave', 'RATE_LIMITED', { roomId: 'r', retryAfterMs: 100 })
+      .joins('r', { since: { epoch: 'd', seq: 10 } }).said(5).rings().joined({ seq: 5, history: 5 }).said(1).said(2).closes(),
+  'news-before-one-is-in-again': (c) =>
+    c.member().leaves().refused('leave', 'RATE_LIMITED', { roomId: 'r', retryAfterMs: 100 }).joins().said(1).hears('user_joined', { roomId: 'r', username: 'Bob' }).rings().joined({ seq: 1, recovered: true, history: 1, users: ['Ann', 'Bob'] }).said(1).closes(),
   'an-answer-tells-what-was-refused-before-it': (c) =>
     c.online().joins('r').joins('s').joined().calls('rooms').calls('users', { room: 's' }).answers('list_users', 'user_list', { roomId: 's', users: ['Ann'], userCount: 1 }).closes(),
   'hello-refused-unread': (c) => c.connects().opens().hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 100 }).rings().closes(),
