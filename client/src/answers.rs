@@ -181,8 +181,10 @@ impl Client {
         room.user_count = stay.user_count;
         room.refusals = 0;
         room.retry_at = 0;
-        // It was left meanwhile: nobody wants to hear of it.
         if !room.wanted {
+            // It was left meanwhile: nobody wants to hear of it. Joined again, it goes on from what
+            // was heard.
+            room.position = last.or(room.position.take());
             return;
         }
         room.member = true;
@@ -237,6 +239,7 @@ impl Client {
         // It was joined again meanwhile: another stay.
         let was_member = mem::take(&mut room.member);
         room.position.clone_from(&room.since);
+        room.typing.clear();
         let left = Left {
             room: room.id.clone(),
             code: None,

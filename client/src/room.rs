@@ -119,9 +119,9 @@ impl Room {
         }
     }
 
-    /// Whether one is in, and wants to be.
+    /// Whether one is in, wants to be, and has been told so.
     pub(crate) fn is_listening(&self) -> bool {
-        self.phase == Phase::In && self.wanted
+        self.phase == Phase::In && self.wanted && self.member
     }
 
     /// How things stand.

@@ -495,7 +495,7 @@ export class ClientCore {
         this.#rooms.set(id, newRoom(id, call, history, since));
         return;
       }
-      if (room.wanted && room.phase === 'in') return this.#resolve(call, this.#joined(room, true));
+      if (isListening(room)) return this.#resolve(call, this.#joined(room, true));
       room.joins.push(call);
       if (room.wanted) return;
       Object.assign(room, { wanted: true, since, history });
@@ -937,8 +937,11 @@ export class ClientCore {
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
     room.position = continues ? { epoch, seq: last.seq } : next;
     Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users, userCount: userCount ?? users.length, refusals: 0, retryAt: 0 });
-    // It was left meanwhile: nobody wants to hear of it.
-    if (!room.wanted) return;
+    if (!room.wanted) {
+      // It was left meanwhile: nobody wants to hear of it. Joined again, it goes on from what was heard.
+      room.position = last ?? next;
+      return;
+    }
     room.member = true;
     const joined = { ...this.#joined(room, rejoined), seq, recovered };
     this.#emit('joined', joined);
@@ -973,6 +976,7 @@ export class ClientCore {
     // It was joined again meanwhile: another stay.
     this.#resolveLeaves(room);
     if (room.member) this.#emit('left', { room: room.id });
+    room.typing.clear();
     Object.assign(room, { member: false, position: room.since });
   }
 
@@ -1303,9 +1307,9 @@ function newRoom(id, call, history, since) {
   };
 }
 
-/** Whether one is in a room, and wants to be. @param {Room} room */
-function isListening({ phase, wanted }) {
-  return phase === 'in' && wanted;
+/** Whether one is in a room, wants to be, and has been told so. @param {Room} room */
+function isListening({ phase, wanted, member }) {
+  return phase === 'in' && wanted && member;
 }
 
 /** @param {string} code @returns {string} */
