@@ -171,7 +171,8 @@ impl Client {
         let last = room.position.take();
         let rejoined = room.member;
         let continues = last.as_ref().is_some_and(|last| stay.continues(last));
-        // Nobody hears of a stay that is not wanted any more, so it is no place to go on from.
+        // Nobody hears of a stay that is not wanted any more: joined again, it goes on from what was
+        // heard.
         let kept = last.clone().filter(|_| continues || !room.wanted);
         room.position = Some(kept.unwrap_or_else(|| stay.start.clone()));
         room.phase = Phase::In;
@@ -237,6 +238,7 @@ impl Client {
         // It was joined again meanwhile: another stay.
         let was_member = mem::take(&mut room.member);
         room.position.clone_from(&room.since);
+        room.typing.clear();
         let left = Left {
             room: room.id.clone(),
             code: None,

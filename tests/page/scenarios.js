@@ -233,6 +233,15 @@ const ALL = {
   'leave-and-join-again': (c) => c.member().leaves().joins('r', { history: 0 }).answers('leave', 'left', { roomId: 'r' }).joined().said(1).leaves().breaks().closes(),
   'leave-before-it-is-asked-for': (c) => c.member().says('first').leaves().joins().said(1).stored(2).joined({ seq: 2, recovered: true, history: 2 }).said(1).said(2).closes(),
   'leave-while-joining': (c) => c.online().joins().leaves().joined().answers('leave', 'left', { roomId: 'r' }).joins('s').leaves('s').refused('join', 'ROOM_FULL').closes(),
+  'leave-and-join-again-unheard': (c) =>
+    c.member().said(1).reconnects().leaves().hears('error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 1000 }).rings().joins().joined({ seq: 1, recovered: true }).said(2)
+      .reconnects().says('first').hears('typing', { roomId: 'r', username: 'Bob', active: true }).leaves().joined({ seq: 90, history: 1 }).joins().answers('leave', 'error', { code: 'RATE_LIMITED', message: 'Wait.', retryAfterMs: 9 })
+      .rings().joined({ seq: 91, history: 1 }).said(91).closes(),
+  'leave-and-join-again-before-it-is-heard': (c) =>
+    c.online().calls('rooms').joins().leaves().refused('list_rooms', 'RATE_LIMITED', { retryAfterMs: 500 }).joined().joins().joins().said(1).hears('user_joined', { roomId: 'r', username: 'Bob' })
+      .rings().joined({ seq: 1, recovered: true, history: 1 }).said(1).closes(),
+  'typists-of-a-stay-that-is-over': (c) =>
+    c.member().hears('typing', { roomId: 'r', username: 'Bob', active: true }).leaves().joins().answers('leave', 'left', { roomId: 'r' }).wait(7000).does({ do: 'tick' }).joined().closes(),
   'leave-refused': (c) => c.member().leaves().refused('leave', 'RATE_LIMITED', { retryAfterMs: 50 }).rings().refused('leave', 'NOT_IN_ROOM').closes(),
   'put-out': (c) => c.member().says('first').says('second').calls('history', { room: 'r' }).hears('left', { roomId: 'r', reason: 'forbidden' }).refused('message', 'NOT_IN_ROOM').closes(),
   'put-out-while-catching-up': (c) =>

@@ -935,7 +935,7 @@ export class ClientCore {
     const rejoined = room.member;
     const next = { epoch, seq: seq - history };
     const continues = last && last.epoch === epoch && last.seq <= seq && (recovered || next.seq <= last.seq);
-    // Nobody hears of a stay that is not wanted any more, so it is no place to go on from.
+    // Nobody hears of a stay that is not wanted any more: joined again, it goes on from what was heard.
     room.position = last && (continues || !room.wanted) ? last : next;
     Object.assign(room, { phase: 'in', isIn: true, replayed: seq, users, userCount: userCount ?? users.length, refusals: 0, retryAt: 0 });
     // It was left meanwhile: nobody wants to hear of it.
@@ -974,6 +974,7 @@ export class ClientCore {
     // It was joined again meanwhile: another stay.
     this.#resolveLeaves(room);
     if (room.member) this.#emit('left', { room: room.id });
+    room.typing.clear();
     Object.assign(room, { member: false, position: room.since });
   }
 
