@@ -1,6 +1,6 @@
 //! Traces: what a core was fed, as lines of JSON, so that what happened can happen again elsewhere.
 //!
-//! The first line is a [`Head`]. Then a state begins ([`Begin`]), and each [`Event`](Recorded) that
+//! The first line is a [`Head`]. Then a state begins ([`Begin`]), and each [event](Recorded) that
 //! it was fed has a line with the digest of all effects so far. Whenever the next event meets
 //! another state than the last one left (a panic, a failed commit, a hole in the recording), that
 //! state begins in a line of its own: a trace has no hole that does not show.
@@ -9,7 +9,7 @@
 //! same effects (`redact`). What stays: names, rooms, ids, times, how long texts are, and
 //! which retries had another text than what they retried.
 //!
-//! A [`Tape`] in the hub hands what happens to whoever implements [`Record`], [`Encoder`] makes lines
+//! A tape in the hub hands what happens to whoever implements [`Record`], [`Encoder`] makes lines
 //! of it, [`Reader`] reads them and [`Player`] applies them. [`show`] tells people what they say.
 
 mod digest;
