@@ -1,7 +1,7 @@
 //! The simulator: a whole conversation with all its faults from one number.
 //!
 //! The real sessions, hub, core, stores and clients in a world without threads, sockets or clocks:
-//! [`plan`] says what a seed means, [`world`] plays it, and everything that anybody is told is
+//! [`plan`] says what a seed means, `world` plays it, and everything that anybody is told is
 //! compared with what everybody else was told ([`witness`], [`ledger`], [`person`]). The same seed
 //! gives the same transcript, byte for byte, on every machine.
 
