@@ -58,7 +58,6 @@ fn token() {
     }
 }
 
-#[cfg(feature = "server")]
 #[test]
 fn trace() {
     for bytes in corpus("trace") {
@@ -66,6 +65,7 @@ fn trace() {
     }
 }
 
+#[cfg(feature = "server")]
 #[test]
 fn forwarded() {
     for bytes in corpus("forwarded") {
