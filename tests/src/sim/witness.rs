@@ -38,7 +38,7 @@ enum What {
     Message(String),
     Join {
         name: Option<String>,
-        since: Option<u64>,
+        since: Option<(String, u64)>,
     },
     Page,
     Other,
@@ -84,7 +84,7 @@ impl Witness {
                         username, since, ..
                     } => What::Join {
                         name: username.map(|name| name.as_str().to_string()),
-                        since: since.map(|since| since.seq.0),
+                        since: since.map(|since| (since.epoch.as_str().into(), since.seq.0)),
                     },
                     RequestKind::GetHistory { .. } => What::Page,
                     RequestKind::Hello { .. }
@@ -302,7 +302,8 @@ impl Witness {
         };
         if message["recovered"] == true {
             ledger.note("recovered");
-            rule("recovered", since == Some(seq - history), || {
+            let from = (text(message, "epoch").to_string(), seq - history);
+            rule("recovered", since.as_ref() == Some(&from), || {
                 format!("{message} recovers what follows {since:?}")
             })?;
         }
