@@ -1,7 +1,7 @@
 //! A hub without a runtime: its future is polled by hand, and only when something woke it, until it
 //! is idle. Time and the store do nothing unless told to, so a test decides what happens when.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,8 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parlor_core::decode::decode;
 use parlor_core::{
-    CloseReason, Entry, Epoch, Fetch, Limits, Page, Request, ResumeToken, RoomId, Seq, StoredLog,
-    Timestamp,
+    CloseReason, Entry, Fetch, Limits, Page, Request, ResumeToken, RoomId, StoredLog, Timestamp,
 };
 use parlor_hub::trace::{Record, Texts};
 use parlor_hub::{
@@ -21,6 +20,7 @@ use parlor_hub::{
 };
 use prometheus_client::registry::Registry;
 
+use crate::logs::{Logs, epoch};
 use crate::metrics::{Samples, samples};
 use crate::taped::Tapes;
 use crate::virtual_socket::{Received, VirtualSocket};
@@ -524,8 +524,7 @@ pub struct ScriptedStore(Arc<Mutex<Scripted>>);
 /// What a [`ScriptedStore`] has and does.
 #[derive(Debug, Default)]
 pub struct Scripted {
-    rooms: BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>,
-    epochs: u64,
+    logs: Logs,
     /// What failed appends kept all the same: it shows when the store is reopened.
     pub torn: Vec<Append>,
     /// What it was asked, in short.
@@ -587,7 +586,7 @@ impl ScriptedStore {
     #[must_use]
     pub fn entry(&self, room: &str, epoch: &str, seq: u64) -> Option<Arc<Entry>> {
         let script = self.script();
-        let (own, entries) = script.rooms.get(&RoomId::new(room).ok()?)?;
+        let (own, entries) = script.logs.get(room)?;
         let entry = entries.get(usize::try_from(seq).ok()?.checked_sub(1)?)?;
         (own.as_str() == epoch).then(|| entry.clone())
     }
@@ -595,9 +594,8 @@ impl ScriptedStore {
     /// Everything that is stored of a room.
     #[must_use]
     pub fn entries(&self, room: &str) -> Vec<Arc<Entry>> {
-        let room = RoomId::new(room).ok();
         let script = self.script();
-        let log = room.and_then(|room| script.rooms.get(&room));
+        let log = script.logs.get(room);
         log.map_or_else(Vec::new, |(_, entries)| entries.clone())
     }
 
@@ -625,29 +623,14 @@ impl ScriptedStore {
 
 impl Scripted {
     fn keep(&mut self, batch: &[Append]) {
-        for Append { room, epoch, entry } in batch {
-            let begin = || (epoch.clone(), Vec::new());
-            let (own, entries) = self.rooms.entry(room.clone()).or_insert_with(begin);
-            assert_eq!(own, epoch, "one epoch for each room");
-            assert_eq!(entry.seq, Seq(entries.len() as u64 + 1), "I-6");
-            entries.push(entry.clone());
-        }
+        self.logs.append(batch).expect("I-6");
     }
 }
 
 impl Store for ScriptedStore {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
         self.begin(format!("load {room}"), |script| script.load)?;
-        let mut script = self.script();
-        script.epochs += 1;
-        let new = epoch(script.epochs);
-        let Some((epoch, entries)) = script.rooms.get(room) else {
-            return Ok(StoredLog::empty(new));
-        };
-        let last = entries.last().expect("it was kept with its first entry");
-        let tail = entries.len().saturating_sub(tail_entries as usize);
-        StoredLog::new(epoch.clone(), last.seq, last.at, entries[tail..].to_vec())
-            .map_err(StoreError::new)
+        self.script().logs.load(room, tail_entries)
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
@@ -679,16 +662,7 @@ impl Store for ScriptedStore {
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
         self.begin(format!("page {}", fetch.room), |script| script.page)?;
-        let script = self.script();
-        let Some((_, entries)) = script.rooms.get(&fetch.room) else {
-            return Ok(Page::default());
-        };
-        let end = entries.partition_point(|entry| entry.seq < fetch.before);
-        let start = end.saturating_sub(fetch.limit as usize);
-        Ok(Page {
-            entries: entries[start..end].to_vec(),
-            has_more: start > 0,
-        })
+        Ok(self.script().logs.page(fetch))
     }
 
     fn release(&mut self, room: &RoomId, _: Timestamp) {
@@ -719,10 +693,6 @@ impl Store for ScriptedStore {
         let begun = self.begin("maintain".into(), |script| script.maintain);
         begun.is_ok() && self.script().maintenance > 0
     }
-}
-
-fn epoch(number: u64) -> Epoch {
-    Epoch::new(&format!("epoch-{number}")).expect("it is short and ASCII")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod dice;
 pub mod driven_hub;
 pub mod fuzz;
+pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod observe;

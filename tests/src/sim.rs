@@ -5,12 +5,17 @@
 //! compared with what everybody else was told ([`witness`], [`ledger`], [`person`]). The same seed
 //! gives the same transcript, byte for byte, on every machine.
 
+mod checks;
+mod clients;
 pub mod disk;
 pub mod door;
+mod faults;
 pub mod ledger;
 pub mod link;
+mod network;
 pub mod person;
 pub mod plan;
+mod process;
 pub mod stranger;
 pub mod transcript;
 pub mod witness;

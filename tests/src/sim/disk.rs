@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use parlor_core::{Entry, Epoch, Fetch, Limits, Page, RoomId, Seq, StoredLog, Timestamp};
 use parlor_hub::{Append, MemoryStore, Store, StoreError};
 
+use crate::logs::{Logs, epoch};
 use crate::observe::Failure;
 
 /// Makes a store for a process that starts.
@@ -78,11 +79,13 @@ impl Disk {
     /// [`ONE_EPOCH`].
     #[must_use]
     pub fn modelled(one_epoch: bool) -> Self {
-        let logs = Logs {
-            one_epoch,
-            kept: Arc::default(),
+        let logs = if one_epoch {
+            Logs::of_one_epoch(Epoch::new(ONE_EPOCH).expect("it is short and ASCII"))
+        } else {
+            Logs::default()
         };
-        Self::new(true, Box::new(move || Box::new(logs.clone())))
+        let kept = Kept(Arc::new(Mutex::new(logs)));
+        Self::new(true, Box::new(move || Box::new(kept.clone())))
     }
 
     /// None: each process has a store in memory of its own.
@@ -179,18 +182,26 @@ impl Content {
     }
 
     fn keep(&mut self, batch: &[Append]) {
+        let mut broken = None;
         for Append { room, epoch, entry } in batch {
             let log = self.logs.entry((room.clone(), epoch.clone())).or_default();
             let last = log.last_key_value().map_or(0, |(seq, _)| seq.0);
             if entry.seq != Seq(last + 1) {
                 let detail = format!("{:?} of {room} is stored behind {last}", entry.seq);
-                self.broken_rule.get_or_insert(Failure {
-                    rule: "I-6",
-                    detail,
-                });
+                broken.get_or_insert(detail);
             }
             log.insert(entry.seq, entry.clone());
         }
+        if let Some(detail) = broken {
+            self.breaks(detail);
+        }
+    }
+
+    fn breaks(&mut self, detail: String) {
+        self.broken_rule.get_or_insert(Failure {
+            rule: "I-6",
+            detail,
+        });
     }
 }
 
@@ -200,6 +211,19 @@ impl Opened {
             return Err(StoreError::new("planned"));
         }
         Ok(())
+    }
+}
+
+impl Opened {
+    /// The store itself has no reason to refuse anything.
+    fn keep(&mut self, batch: &[Append]) -> Result<(), StoreError> {
+        let kept = self.store.append(batch);
+        let mut content = self.disk.content();
+        match &kept {
+            Ok(()) => content.keep(batch),
+            Err(error) => content.breaks(error.to_string()),
+        }
+        kept
     }
 }
 
@@ -218,9 +242,7 @@ impl Store for Opened {
             }
         }
         self.begin(|_| false)?;
-        self.store.append(batch)?;
-        self.disk.content().keep(batch);
-        Ok(())
+        self.keep(batch)
     }
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
@@ -239,8 +261,7 @@ impl Store for Opened {
         reopened?;
         let torn = std::mem::take(&mut self.torn);
         if !torn.is_empty() {
-            self.store.append(&torn)?;
-            self.disk.content().keep(&torn);
+            self.keep(&torn)?;
         }
         self.store.reopen(at)
     }
@@ -252,59 +273,19 @@ impl Store for Opened {
 
 /// A store that keeps everything; its clones are the same.
 #[derive(Clone, Debug)]
-struct Logs {
-    one_epoch: bool,
-    kept: Arc<Mutex<Kept>>,
-}
+struct Kept(Arc<Mutex<Logs>>);
 
-#[derive(Debug, Default)]
-struct Kept {
-    rooms: BTreeMap<RoomId, (Epoch, Vec<Arc<Entry>>)>,
-    epochs: u64,
-}
-
-impl Store for Logs {
+impl Store for Kept {
     fn load(&mut self, room: &RoomId, tail_entries: u32) -> Result<StoredLog, StoreError> {
-        let mut kept = lock(&self.kept);
-        kept.epochs += u64::from(!self.one_epoch);
-        let new = if self.one_epoch {
-            Epoch::new(ONE_EPOCH).expect("it is short and ASCII")
-        } else {
-            epoch(kept.epochs)
-        };
-        let Some((epoch, entries)) = kept.rooms.get(room) else {
-            return Ok(StoredLog::empty(new));
-        };
-        let last = entries.last().expect("it is kept with its first entry");
-        let tail = entries.len().saturating_sub(tail_entries as usize);
-        StoredLog::new(epoch.clone(), last.seq, last.at, entries[tail..].to_vec())
-            .map_err(StoreError::new)
+        lock(&self.0).load(room, tail_entries)
     }
 
     fn append(&mut self, batch: &[Append]) -> Result<(), StoreError> {
-        let mut kept = lock(&self.kept);
-        for Append { room, epoch, entry } in batch {
-            let begin = || (epoch.clone(), Vec::new());
-            let (own, entries) = kept.rooms.entry(room.clone()).or_insert_with(begin);
-            if own != epoch {
-                return Err(StoreError::new("another epoch"));
-            }
-            entries.push(entry.clone());
-        }
-        Ok(())
+        lock(&self.0).append(batch)
     }
 
     fn page(&mut self, fetch: &Fetch) -> Result<Page, StoreError> {
-        let kept = lock(&self.kept);
-        let Some((_, entries)) = kept.rooms.get(&fetch.room) else {
-            return Ok(Page::default());
-        };
-        let end = entries.partition_point(|entry| entry.seq < fetch.before);
-        let start = end.saturating_sub(fetch.limit as usize);
-        Ok(Page {
-            entries: entries[start..end].to_vec(),
-            has_more: start > 0,
-        })
+        Ok(lock(&self.0).page(fetch))
     }
 
     fn release(&mut self, _: &RoomId, _: Timestamp) {}
@@ -316,8 +297,4 @@ impl Store for Logs {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it is locked")
-}
-
-fn epoch(number: u64) -> Epoch {
-    Epoch::new(&format!("epoch-{number}")).expect("it is short and ASCII")
 }

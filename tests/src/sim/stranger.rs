@@ -6,6 +6,7 @@ use parlor_core::decode::decode;
 
 use super::ledger::Ledger;
 use super::plan::{Fault, Plan};
+use super::{number, text};
 use crate::action::FRAMES;
 use crate::dice::Dice;
 
@@ -49,13 +50,29 @@ impl Stranger {
         }
     }
 
+    /// It reads what the server says.
+    pub fn reads(&mut self, frame: &str) {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(frame) else {
+            return;
+        };
+        match text(&message, "type") {
+            "joined" => self.saw(
+                text(&message, "roomId"),
+                text(&message, "epoch"),
+                number(&message, "seq"),
+            ),
+            "message" => self.saw_more(text(&message, "roomId"), number(&message, "seq")),
+            _ => {}
+        }
+    }
+
     /// It saw a message of a room.
-    pub fn saw(&mut self, room: &str, epoch: &str, seq: u64) {
+    fn saw(&mut self, room: &str, epoch: &str, seq: u64) {
         self.places.insert(room.into(), (epoch.into(), seq));
     }
 
     /// It saw one more of a room where it saw some.
-    pub fn saw_more(&mut self, room: &str, seq: u64) {
+    fn saw_more(&mut self, room: &str, seq: u64) {
         if let Some(place) = self.places.get_mut(room) {
             place.1 = place.1.max(seq);
         }
