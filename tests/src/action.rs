@@ -96,7 +96,8 @@ pub enum Action {
 pub enum Ask {
     /// `hello`.
     Hello {
-        /// Which resume token: none, a made-up one, or that of a connection.
+        /// Which resume token: none, a made-up one, that of a connection that came, or that of the
+        /// guest that one is.
         resume: u8,
         /// Whether with a version that nobody speaks.
         wrong_version: bool,

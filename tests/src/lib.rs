@@ -2,6 +2,7 @@
 //! `fuzz/` share. Without the feature `server` it has no sockets, runtime, TLS or disk.
 
 pub mod action;
+pub mod canonical;
 #[cfg(feature = "server")]
 pub mod certificate;
 #[cfg(feature = "server")]

@@ -143,6 +143,12 @@ impl Model {
             .collect()
     }
 
+    /// The token of the guest that a connection is.
+    #[must_use]
+    pub fn guest_token(&self, conn: ConnId) -> Option<ResumeToken> {
+        self.user_of(conn)?.token
+    }
+
     /// Whether a room is open or loading.
     #[must_use]
     pub fn uses(&self, room: &RoomId) -> bool {

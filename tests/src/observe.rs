@@ -12,6 +12,8 @@ use parlor_core::{
     CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Fetch, Input, Limits, Page, Recipients,
     RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, StoredLog, Timestamp, Username,
 };
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::model::Got;
 
@@ -89,7 +91,7 @@ pub struct Store {
     epochs_proposed: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct Kept {
     room: RoomId,
     epoch: Epoch,
@@ -223,6 +225,10 @@ impl Client {
         self.rooms.keys().cloned().collect()
     }
 
+    const fn known(&self) -> (ConnId, &BTreeMap<RoomId, View>, &Vec<Question>) {
+        (self.conn, &self.rooms, &self.asked)
+    }
+
     /// Whether an answer must come before it may ask again.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -234,7 +240,7 @@ impl Client {
 }
 
 /// What a client knows of a room that it is in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct View {
     epoch: Epoch,
     seq: Seq,
@@ -245,7 +251,7 @@ struct View {
 }
 
 /// What a client waits for an answer to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 enum Question {
     Asked(Option<Ref>, RequestKind),
     Refused(ErrorCode),
@@ -343,6 +349,37 @@ impl Observer {
             answer_bytes: 0,
             replay: 0,
         });
+    }
+
+    /// Whether both are the same as JSON.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let others = other.clients.iter().map(Client::known);
+        self.clients.iter().map(Client::known).eq(others)
+            && self.store.logs == other.store.logs
+            && self.loads == other.loads
+            && self.fetches == other.fetches
+    }
+
+    /// What decides how it goes on, as JSON. Sessions are left out: only frames ask them.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let (mut connections, mut loads, mut logs) = (Map::new(), Map::new(), Map::new());
+        for Client {
+            conn, rooms, asked, ..
+        } in &self.clients
+        {
+            let client = json!({ "rooms": rooms, "asked": asked });
+            connections.insert(conn.0.to_string(), client);
+        }
+        for (room, load) in &self.loads {
+            push(&mut loads, room, json!({ "load": load }));
+        }
+        for kept in &self.store.logs {
+            push(&mut logs, &kept.room, json!(kept));
+        }
+        let fetches = &self.fetches;
+        json!({ "connections": connections, "loads": loads, "fetches": fetches, "logs": logs })
     }
 
     /// All clients go, and nothing that was under way is answered.
@@ -702,6 +739,14 @@ impl Client {
         reached.rule("T-8", !is_answer || is_live, || {
             format!("{} asked {:?} and gets {message:?}", self.conn, self.asked)
         })
+    }
+}
+
+/// Adds to what is listed of `room`.
+fn push(by_room: &mut Map<String, Value>, room: &RoomId, item: Value) {
+    let all = by_room.entry(room.as_str()).or_insert_with(|| json!([]));
+    if let Value::Array(all) = all {
+        all.push(item);
     }
 }
 

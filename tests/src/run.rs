@@ -11,8 +11,10 @@ use parlor_core::{
     Cause, ConnId, Effect, Epoch, Event, Fetch, Input, Limits, Recipients, Request, RequestKind,
     ResumeToken, RoomId, Seq, ServerMessage, Session, State, StoredLog, Timestamp, Username, step,
 };
+use serde_json::Value;
 
 use crate::action::{Action, Ask, FRAMES, STRANGER};
+use crate::canonical::{self, Pair};
 use crate::model::{Got, Model};
 use crate::observe::{Client, Failure, Observer, Reached};
 use crate::taped::Taped;
@@ -135,19 +137,45 @@ impl World {
         self
     }
 
-    /// What decides how it goes on: worlds with the same key behave the same.
+    /// What decides how it goes on, as long as no frames come: worlds with the same key behave the
+    /// same.
     #[must_use]
-    pub fn key(&self) -> String {
-        let state = serde_json::to_string(&self.state).expect("a state serialises");
-        let Observer {
-            clients,
-            store,
-            loads,
-            fetches,
-            ..
-        } = &self.observer;
-        let at = self.at;
-        format!("{at:?}{state}{clients:?}{store:?}{loads:?}{fetches:?}")
+    pub fn key(&self) -> u128 {
+        canonical::digest(&self.to_json().to_string())
+    }
+
+    /// The same, when it does not matter what rooms and users are called and who came first. See
+    /// [`canonical`].
+    #[must_use]
+    pub fn canonical_key(&self, exchanged: &[Pair]) -> u128 {
+        canonical::key(&self.to_json(), exchanged)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut world = self.observer.to_json();
+        world["state"] = serde_json::to_value(&self.state).expect("a state serialises");
+        world["at"] = self.at.0.into();
+        world
+    }
+
+    /// Whether both have the same [`key`](Self::key), much sooner told.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.at == other.at && self.state == other.state && self.observer.is_like(&other.observer)
+    }
+
+    /// What is seen of it from outside.
+    #[must_use]
+    pub const fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// What this run came by since this was last asked.
+    pub fn take_reached(&mut self) -> Reached {
+        let mut reached = std::mem::take(&mut self.observer.reached);
+        let situations = std::mem::take(&mut self.model.situations);
+        reached.situations.extend(situations);
+        reached
     }
 
     /// Does one action. One whose operands mean nothing at the moment is none.
@@ -335,6 +363,9 @@ impl World {
                 resume_token: match resume % 4 {
                     0 => None,
                     1 => Some(ResumeToken::from_random(u128::MAX)),
+                    3 => self
+                        .known(resume / 2)
+                        .and_then(|conn| self.model.guest_token(conn)),
                     _ => Some(ResumeToken::from_random(u128::from(resume / 4 % 8))),
                 },
             },
