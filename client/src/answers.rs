@@ -184,7 +184,7 @@ impl Client {
         if !room.wanted {
             // It was left meanwhile: nobody wants to hear of it. Joined again, it goes on from what
             // was heard.
-            room.position = last.or(room.position.take());
+            room.position = last.or_else(|| room.position.take());
             return;
         }
         room.member = true;
