@@ -32,6 +32,17 @@ pub fn client(bytes: &[u8]) -> Seen {
     world.finish()
 }
 
+const ANSWERS: [&str; 8] = [
+    "hello",
+    "pong",
+    "joined",
+    "left",
+    "message",
+    "room_list",
+    "user_list",
+    "history",
+];
+
 struct World {
     client: Client,
     watch: Watch,
@@ -153,10 +164,7 @@ impl World {
                 call,
                 room,
                 history: choices.maybe(3),
-                since: choices.maybe(5).map(|seq| Position {
-                    epoch: "e".into(),
-                    seq,
-                }),
+                since: since(choices),
             },
             2 => Input::Leave { call, room },
             3 => Input::Typing {
@@ -200,6 +208,9 @@ impl World {
         };
         if !choices.one_in(30) {
             frame["ref"] = request["ref"].clone();
+        }
+        if choices.one_in(40) {
+            frame["type"] = ANSWERS[choices.below(ANSWERS.len())].into();
         }
         received(frame, choices)
     }
@@ -305,6 +316,15 @@ fn small(number: u64) -> u32 {
 
 fn room(choices: &mut Choices<'_>) -> String {
     ["r", "s", "t"][choices.below(3)].into()
+}
+
+/// Mostly a place that there may be.
+fn since(choices: &mut Choices<'_>) -> Option<Position> {
+    let seq = choices.maybe(5)?;
+    Some(Position {
+        epoch: "e".into(),
+        seq: if seq == 5 { u64::MAX } else { seq },
+    })
 }
 
 fn rare(choices: &mut Choices<'_>) -> Input {

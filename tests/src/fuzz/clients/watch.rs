@@ -194,7 +194,7 @@ impl Watch {
 
 fn after(place: Position) -> Position {
     Position {
-        seq: place.seq + 1,
+        seq: place.seq.saturating_add(1),
         ..place
     }
 }
