@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use parlor_core::session::Due;
 use parlor_core::{Limits, Timestamp};
+use parlor_hub::connection::{ConnectionClock, Flow, Protocol};
+use parlor_hub::entrance::AllowedOrigin;
 use parlor_hub::{Connection, Opcode, frame};
-use parlor_smol::{
-    AllowedOrigin, Config, ConnectionClock, Flow, Listen, Protocol, Server, Storage,
-};
+use parlor_smol::{Config, Listen, Server, Storage};
 use smol::Executor;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

@@ -8,10 +8,9 @@ use std::thread::{self, JoinHandle};
 
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
+use parlor_hub::connection::{Access, Chat, Protocol};
 use parlor_hub::trace::Texts;
-use parlor_smol::{
-    Chat, Config, Listen, Protocol, Recording, Server, ServerError, Storage, Tls, Verifier,
-};
+use parlor_smol::{Config, Listen, Recording, Server, ServerError, Storage, Tls, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -33,14 +32,18 @@ impl TestServer {
     #[must_use]
     pub fn start(limits: Limits) -> Self {
         let of_sessions = limits.clone();
-        Self::start_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+        Self::start_protocol(limits, move |now| {
+            Chat::new(&of_sessions, Access::Guests, now)
+        })
     }
 
     /// A chat server that speaks TLS, with a certificate that its clients trust.
     #[must_use]
     pub fn start_tls(limits: Limits) -> Self {
         let of_sessions = limits.clone();
-        Self::start_tls_protocol(limits, move |now| Chat::new(&of_sessions, None, now))
+        Self::start_tls_protocol(limits, move |now| {
+            Chat::new(&of_sessions, Access::Guests, now)
+        })
     }
 
     /// A chat server that lets nobody in without a token.
@@ -48,8 +51,8 @@ impl TestServer {
     pub fn start_with_verifier(mut limits: Limits, verifier: Verifier) -> Self {
         limits.token_required = true;
         let of_sessions = limits.clone();
-        let verifier = Some(Arc::new(verifier));
-        let protocol = move |now| Chat::new(&of_sessions, verifier.clone(), now);
+        let access = Access::Tokens(Arc::new(verifier));
+        let protocol = move |now| Chat::new(&of_sessions, access.clone(), now);
         Self::start_protocol(limits, protocol)
     }
 
@@ -59,7 +62,7 @@ impl TestServer {
         let of_sessions = limits.clone();
         let mut config = config(limits, std::env::temp_dir());
         configure(&mut config);
-        let protocol = move |now| Chat::new(&of_sessions, None, now);
+        let protocol = move |now| Chat::new(&of_sessions, Access::Guests, now);
         Self::start_server(config, |server| server, protocol)
     }
 
@@ -72,7 +75,7 @@ impl TestServer {
         crash_dir: PathBuf,
     ) -> Self {
         let of_sessions = limits.clone();
-        let protocol = move |now| Chat::new(&of_sessions, None, now);
+        let protocol = move |now| Chat::new(&of_sessions, Access::Guests, now);
         let recording = Recording {
             file: crash_dir.join("trace"),
             bytes: u64::MAX,

@@ -7,7 +7,9 @@
 
 mod batch;
 mod clock;
+pub mod connection;
 mod crash;
+pub mod entrance;
 mod fanout;
 mod frame;
 mod handle;
@@ -26,7 +28,7 @@ pub use frame::{Frame, Opcode, close_frame, frame};
 pub use handle::{Connection, Handle, HubGone};
 pub use hub::{Hub, HubConfig, HubError};
 pub use memory::{MemoryStore, Retention};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, TurnedAway};
 pub use outlet::Outlet;
 pub use pipe::{LastWord, PipeOutlet, PipeReader, pipe};
 pub use store::{Append, Store, StoreError, StoreWorker};

@@ -37,6 +37,7 @@ pub struct Metrics {
     sent_bytes: Counter,
     pub(crate) received_bytes: Counter,
     refused: Labelled,
+    turned_away: Labelled,
     closed: Labelled,
     batch_events: Histogram,
     commit: Histogram,
@@ -61,6 +62,7 @@ impl Default for Metrics {
             sent_bytes: Counter::default(),
             received_bytes: Counter::default(),
             refused: Labelled::new("code", codes),
+            turned_away: Labelled::new("reason", TurnedAway::ALL.iter().map(|why| why.label())),
             closed: Labelled::new("reason", reasons.chain([GONE])),
             batch_events: Histogram::new(BATCH_EVENTS),
             commit: Histogram::new(SECONDS),
@@ -147,6 +149,11 @@ impl Metrics {
                 &self.refused,
             ),
             (
+                "refused_connections",
+                "Connections that were turned away: a page of another origin, no place on the server, for the address, or for one more handshake",
+                &self.turned_away,
+            ),
+            (
                 "closed_connections",
                 "Connections that ended, by why the server closed them, or gone if the client did",
                 &self.closed,
@@ -199,6 +206,11 @@ impl Metrics {
         self.refused.each[code as usize].inc();
     }
 
+    /// Somebody was turned away at the door.
+    pub fn turned_away(&self, why: TurnedAway) {
+        self.turned_away.each[why as usize].inc();
+    }
+
     /// A connection ended, with a close frame if there is a reason.
     pub(crate) fn closed(&self, reason: Option<CloseReason>) {
         let gone = CloseReason::ALL.len();
@@ -240,6 +252,32 @@ impl Metrics {
         self.members.set(gauged(state.member_count()));
         self.outbox_bytes
             .set(i64::try_from(outbox_bytes).unwrap_or(i64::MAX));
+    }
+}
+
+/// Why somebody is turned away at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// A page of another origin.
+    Origin,
+    /// There are too many connections.
+    Full,
+    /// There are too many of this address.
+    Address,
+    /// There are too many handshakes under way.
+    Handshakes,
+}
+
+impl TurnedAway {
+    const ALL: [Self; 4] = [Self::Origin, Self::Full, Self::Address, Self::Handshakes];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Full => "full",
+            Self::Address => "address",
+            Self::Handshakes => "handshakes",
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use parlor_hub::Handle;
+use parlor_hub::entrance::Admission;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use smol::net::{TcpListener, TcpStream};
@@ -22,7 +23,6 @@ use smol::{Executor, Task, Timer};
 use smol_hyper::rt::FuturesIo;
 use tracing::{debug, info, warn};
 
-use crate::admission::Admission;
 use crate::http::{self, Answer};
 use crate::server::ACCEPT_RETRY;
 

@@ -10,22 +10,16 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, future};
 use http_body_util::Full as FullBody;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use parlor_hub::Handle;
+use parlor_hub::entrance::{Entered, Entrance, is_upgrade};
 use smol::Timer;
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
-use tungstenite::handshake::server::create_response_with_body;
 
-use crate::admission::Full;
-use crate::entrance::{Entered, Entrance, Refusal};
-use crate::origin;
 use crate::page;
 
 /// Bytes of a request's head: hyper's least is 8 KiB, and browsers with many cookies need more.
@@ -38,8 +32,6 @@ pub(crate) const TIMEOUTS: u32 = 6;
 /// Requests of one connection: the page is a dozen files. They are answered as fast as they come, so
 /// whoever wants more has to come again.
 const REQUESTS: u32 = 100;
-/// What a client without a place is told to wait, s.
-const RETRY_AFTER_SECS: &str = "5";
 
 /// A connection that became a WebSocket.
 pub(crate) struct Upgraded<S> {
@@ -132,22 +124,10 @@ fn respond(
     entrance: &Entrance,
     hub: &Handle,
 ) -> Result<(Answer, Option<Entered>), Infallible> {
-    // An upgrade to anything else, such as curl's to HTTP/2, is an offer one need not take.
-    let wants_upgrade = request
-        .headers()
-        .get(UPGRADE)
-        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let path = request.uri().path();
     let answer = match path {
-        "/ws" | "/" if wants_upgrade => return Ok(upgrade(request, address, entrance)),
-        "/ws" => with(
-            text(
-                StatusCode::UPGRADE_REQUIRED,
-                "Connect with a WebSocket client.\n",
-            ),
-            UPGRADE,
-            "websocket",
-        ),
+        "/ws" => return Ok(upgrade(request, address, entrance)),
+        "/" if is_upgrade(request) => return Ok(upgrade(request, address, entrance)),
         "/healthz" if reads(request) => health(hub),
         "/healthz" => only_reads(),
         _ => match page::file(path) {
@@ -173,45 +153,8 @@ fn upgrade(
     address: IpAddr,
     entrance: &Entrance,
 ) -> (Answer, Option<Entered>) {
-    let accepted = match create_response_with_body(request, FullBody::default) {
-        Ok(response) => response,
-        Err(error) => {
-            debug!(%address, %error, "not a WebSocket handshake");
-            let answer = text(
-                StatusCode::BAD_REQUEST,
-                "This is not a WebSocket handshake of version 13.\n",
-            );
-            return (with(answer, SEC_WEBSOCKET_VERSION, "13"), None);
-        }
-    };
-    match entrance.enter(address, request.headers()) {
-        Ok(entered) => (accepted, Some(entered)),
-        Err(refusal) => (refused(&refusal), None),
-    }
-}
-
-fn refused(refusal: &Refusal) -> Answer {
-    let (status, body) = match refusal {
-        Refusal::Origin(refusal) => return text(StatusCode::FORBIDDEN, origin_refused(refusal)),
-        Refusal::Full(Full::Server) => (StatusCode::SERVICE_UNAVAILABLE, "The server is full.\n"),
-        Refusal::Full(Full::Address) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "Your address has too many connections.\n",
-        ),
-    };
-    with(text(status, body), RETRY_AFTER, RETRY_AFTER_SECS)
-}
-
-const fn origin_refused(refusal: &origin::Refusal) -> &'static str {
-    match refusal {
-        origin::Refusal::SeveralOrigins => "There is more than one Origin.\n",
-        origin::Refusal::SeveralHosts => "There is more than one Host.\n",
-        origin::Refusal::Unreadable => "The Origin is none.\n",
-        origin::Refusal::Foreign(_) => {
-            "Pages of this Origin may not connect: it is not the Host, and the server does not \
-             allow it.\n"
-        }
-    }
+    let (answer, entered) = entrance.upgrade(request, Some(address));
+    (answer.map(FullBody::from), entered)
 }
 
 fn health(hub: &Handle) -> Answer {
@@ -233,11 +176,6 @@ pub(crate) fn text(status: StatusCode, body: &'static str) -> Answer {
 }
 
 pub(crate) fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
-    if name == UPGRADE {
-        answer
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
     answer
         .headers_mut()
         .insert(name, HeaderValue::from_static(value));

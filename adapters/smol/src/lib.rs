@@ -5,22 +5,14 @@
 //! [`parlor_core`].
 
 mod admin;
-mod admission;
-mod beside;
-mod chat;
-mod connection;
 mod crash;
-mod entrance;
-mod forwarded;
 mod http;
 mod metrics;
-mod origin;
 mod outlet;
 mod page;
 #[cfg(target_os = "linux")]
 mod process;
 mod record;
-mod seldom;
 mod server;
 #[cfg(all(target_os = "linux", not(parlor_portable)))]
 mod socket;
@@ -28,21 +20,18 @@ mod socket;
 #[path = "socket_portable.rs"]
 mod socket;
 mod storage;
+mod timer;
 mod tls;
 mod token;
-mod websocket;
 
-pub use chat::Chat;
-pub use connection::{ConnectionClock, Flow, Protocol};
-pub use forwarded::client_address;
 pub use ipnet::IpNet;
-pub use origin::{AllowedOrigin, BadOrigin};
+pub use parlor_hub::entrance::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use record::Recording;
 pub use server::{Config, Listen, Server, ServerError};
 pub use storage::{Storage, epochs};
 pub use tls::{Tls, TlsError};
-pub use token::{BadToken, KeyError, Verified, Verifier, sign};
+pub use token::{BadToken, KeyError, Verifier, sign};
 
 /// The examples of the README, which therefore work.
 #[cfg(doctest)]

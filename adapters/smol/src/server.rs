@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt, StreamExt, future};
 use ipnet::IpNet;
 use parlor_core::{Limits, Timestamp};
+use parlor_hub::connection::{self, Access, Chat, ConnectionClock, Protocol, Wire};
+use parlor_hub::entrance::{Admission, AllowedOrigin, Entrance, Permit};
 use parlor_hub::trace::Record;
 use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
@@ -21,18 +23,15 @@ use tracing::{debug, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::admin::{Admin, AdminPort, Life};
-use crate::admission::{Admission, Permit};
-use crate::chat::Chat;
-use crate::connection::{self, ConnectionClock, Protocol, Wire};
 use crate::crash;
-use crate::entrance::Entrance;
 use crate::http;
-use crate::metrics::{Metrics, Refused};
-use crate::origin::AllowedOrigin;
+use crate::metrics::Metrics;
+use crate::outlet::TcpOutlet;
 use crate::record::{OpenRecording, Recording};
 use crate::socket::{Socket, Sockets};
 use crate::storage::{OpenStore, Storage};
-use crate::tls::Tls;
+use crate::timer::SmolTimer;
+use crate::tls::{self, Tls};
 use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
@@ -283,8 +282,11 @@ impl Server {
     /// When it cannot go on.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
         let limits = self.config.limits.clone();
-        let verifier = self.config.verifier.clone();
-        let protocol = move |now| Chat::new(&limits, verifier.clone(), now);
+        let access = match self.config.verifier.clone() {
+            Some(verifier) => Access::Tokens(verifier),
+            None => Access::Guests,
+        };
+        let protocol = move |now| Chat::new(&limits, access.clone(), now);
         self.run_protocol(stop, protocol).await
     }
 
@@ -344,7 +346,7 @@ impl Server {
             admission.clone(),
             origins,
             trusted_proxies,
-            self.metrics.clone(),
+            self.metrics.hub.clone(),
         );
         let hub = executor.spawn(hub.run());
         let ticking = executor.spawn(tick(handle.clone()));
@@ -357,7 +359,6 @@ impl Server {
                 sockets,
                 tls,
                 handshakes: self.handshakes,
-                metrics: self.metrics,
                 limits: limits.clone(),
                 protocol,
             },
@@ -409,7 +410,6 @@ struct Accepting<F> {
     tls: Option<Arc<Tls>>,
     entrance: Entrance,
     handshakes: Arc<Admission>,
-    metrics: Metrics,
     limits: Limits,
     protocol: F,
 }
@@ -449,8 +449,7 @@ async fn accept<P: Protocol, F>(
             .handshakes
             .admit(shared.entrance.counted(address.ip()))
         else {
-            shared.metrics.refused(Refused::Handshakes);
-            shared.entrance.log_handshakes(address.ip());
+            shared.entrance.too_many_handshakes(address.ip());
             continue;
         };
         if let Err(error) = prepare(&stream, &shared.limits) {
@@ -471,7 +470,7 @@ async fn accept<P: Protocol, F>(
             shared: shared.clone(),
         };
         match shared.tls.clone() {
-            None => executor.spawn(accepted.serve(socket, Wire::tcp)),
+            None => executor.spawn(accepted.serve(socket, tcp)),
             Some(tls) => executor.spawn(accepted.serve_tls(socket, tls)),
         }
         .detach();
@@ -485,13 +484,13 @@ impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
         match accepting.await {
             Ok(stream) => {
                 let grace = Duration::from_millis(self.shared.limits.close_grace_ms.into());
-                self.serve(stream, |stream| Wire::tls(stream, grace)).await;
+                self.serve(stream, |stream| tls::wire(stream, grace)).await;
             }
             Err(error) => debug!(address = %self.address, %error, "no TLS handshake"),
         }
     }
 
-    async fn serve<S, R, O>(self, stream: S, wire: impl FnOnce(S) -> Wire<R, O>)
+    async fn serve<S, R, O>(self, stream: S, wire: impl FnOnce(S) -> Wire<R, O, Socket>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
         R: AsyncRead + Unpin,
@@ -519,7 +518,7 @@ impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
         let protocol = (shared.protocol)(now);
         let most_bytes = shared.limits.frame_bytes as usize;
         let clock = ConnectionClock::new(now);
-        connection::run(
+        connection::run::<SmolTimer, _, _, _>(
             wire(stream),
             read,
             most_bytes,
@@ -531,6 +530,11 @@ impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
         .await;
         drop(entered);
     }
+}
+
+fn tcp(socket: Socket) -> Wire<Socket, TcpOutlet, Socket> {
+    let outlet = TcpOutlet(socket.clone());
+    Wire::direct(socket.clone(), outlet, socket)
 }
 
 fn handshake_timeout(limits: &Limits) -> Duration {

@@ -1,38 +1,27 @@
 //! TLS: the certificate and its key, handshakes with them, and connections that talk over it.
-//!
-//! The hub cannot write to a TLS stream itself, since reading and writing share its state. It writes
-//! to a pipe, and the connection's task carries on what comes out.
 
 use std::fmt;
 use std::fs;
-use std::future::Future;
 use std::io;
 use std::net::Shutdown;
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_lite::io::{ReadHalf, WriteHalf, split};
-use futures_lite::{AsyncWriteExt, FutureExt};
+use futures_lite::FutureExt;
+use futures_lite::io::{ReadHalf, split};
 use futures_rustls::pki_types::pem::PemObject;
 use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_rustls::rustls::crypto::{CryptoProvider, ring};
 use futures_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use futures_rustls::rustls::{self, InconsistentKeys, ServerConfig};
 use futures_rustls::{TlsAcceptor, server};
-use parlor_core::ConnId;
-use parlor_hub::{LastWord, PipeOutlet, PipeReader, pipe};
+use parlor_hub::PipeOutlet;
+use parlor_hub::connection::Wire;
 use smol::Timer;
-use tracing::{debug, error};
 
-use crate::beside::Beside;
-use crate::connection::Wire;
 use crate::socket::Socket;
-
-/// Bytes that wait for encryption: one full record, or some hundred messages. What is beyond them
-/// waits in the hub, where it counts for `outbox_total_bytes`, and which may still decide anew.
-const PIPE_BYTES: usize = 16 << 10;
+use crate::timer::SmolTimer;
 
 /// A stream behind its handshake. Boxed, or the task would have space for it in each of its stages.
 pub(crate) type TlsStream = Box<server::TlsStream<Socket>>;
@@ -145,64 +134,19 @@ fn certified_key(
     }
 }
 
-impl Wire<ReadHalf<TlsStream>, PipeOutlet> {
-    /// A connection over TLS. Its peer has `grace` to take its last frames once all of them are in
-    /// the pipe.
-    pub(crate) fn tls(stream: TlsStream, grace: Duration) -> Self {
-        let socket = stream.get_ref().0.clone();
-        let (reader, writer) = split(stream);
-        let (outlet, frames) = pipe(PIPE_BYTES);
-        Self {
-            reader,
-            outlet,
-            pump: {
-                let socket = socket.clone();
-                Box::new(move |conn| Beside::new(pump(frames, writer, socket, grace, conn)))
-            },
-            socket,
-        }
-    }
-}
-
-/// Encrypts and sends what comes out of the pipe, and says goodbye behind it. If that fails or takes
-/// too long, the connection ends as a whole.
-fn pump(
-    frames: PipeReader,
-    writer: WriteHalf<TlsStream>,
-    socket: Socket,
+/// A connection over TLS. Its peer has `grace` to take its last frames.
+pub(crate) fn wire(
+    stream: TlsStream,
     grace: Duration,
-    conn: ConnId,
-) -> impl Future<Output = ()> {
-    let pumping = async move {
-        let given_up = async {
-            match frames.last_word().await {
-                LastWord::Finish => Timer::after(grace).await,
-                LastWord::Abort => return Err(io::ErrorKind::ConnectionAborted.into()),
-            };
-            Err(io::ErrorKind::TimedOut.into())
-        };
-        // First, since behind an abort there is nothing to carry either.
-        given_up.or(carry(&frames, writer)).await
-    };
-    async move {
-        let pumped = AssertUnwindSafe(pumping).catch_unwind().await;
-        match pumped {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => debug!(%conn, %error, "cannot write"),
-            Err(_) => error!(%conn, "the task of this connection panicked"),
-        }
-        // The reading half learns that it is over. A peer that is gone already needs no word.
+) -> Wire<ReadHalf<TlsStream>, PipeOutlet, Socket> {
+    let socket = stream.get_ref().0.clone();
+    let (reader, writer) = split(stream);
+    let rest = socket.clone();
+    let abort = move || {
+        // A peer that is gone already needs no word.
         let _ = socket.shutdown(Shutdown::Both);
-    }
-}
-
-async fn carry(frames: &PipeReader, mut writer: WriteHalf<TlsStream>) -> io::Result<()> {
-    while let Some(bytes) = frames.read().await {
-        writer.write_all(&bytes).await?;
-        writer.flush().await?;
-    }
-    // close_notify, and the end of the socket's sending half.
-    writer.close().await
+    };
+    Wire::piped::<SmolTimer>(reader, writer, rest, abort, grace)
 }
 
 impl fmt::Display for TlsError {
@@ -259,20 +203,11 @@ impl fmt::Debug for Tls {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
 
-    use futures_lite::{AsyncReadExt, future};
-    use futures_rustls::pki_types::ServerName;
-    use futures_rustls::rustls::{ClientConfig, RootCertStore};
-    use futures_rustls::{TlsConnector, client};
-    use parlor_hub::Outlet;
     use rcgen::{CertificateParams, KeyPair};
-    use smol::net::{TcpListener, TcpStream};
-    use socket2::SockRef;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::socket::Sockets;
 
     const RSA: &str = include_str!("../tests/keys/rsa-private.pem");
     const RSA_PKCS1: &str = include_str!("../tests/keys/rsa-private-pkcs1.pem");
@@ -423,83 +358,6 @@ mod tests {
         files.write(&certificate(ED), ED);
         tls.reload().unwrap();
         assert!(!Arc::ptr_eq(&config(), &first));
-    }
-
-    /// A guard against tests that hang.
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// Both ends of a connection over TLS, given to `talk` while sockets are watched.
-    fn with_connection<T: Future<Output = ()>>(
-        talk: impl FnOnce(Wire<ReadHalf<TlsStream>, PipeOutlet>, client::TlsStream<TcpStream>) -> T,
-    ) {
-        let files = Files::new(&certificate(EC), EC);
-        let tls = files.load().unwrap();
-        let mut roots = RootCertStore::empty();
-        let pem = fs::read(files.cert()).unwrap();
-        roots
-            .add(CertificateDer::from_pem_slice(&pem).unwrap())
-            .unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").unwrap();
-
-        let sockets = Sockets::new().unwrap();
-        let talking = async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
-            let (accepted, _) = listener.accept().await.unwrap();
-            let connector = TlsConnector::from(Arc::new(config));
-            let accepted = sockets.adopt(accepted).unwrap();
-            let accepting = tls.accept(accepted, PATIENCE);
-            let connecting = connector.connect(name, peer.unwrap());
-            let (stream, peer) = future::zip(accepting, connecting).await;
-            talk(Wire::tls(stream.unwrap(), PATIENCE), peer.unwrap()).await;
-        };
-        let watching = async { panic!("{}", sockets.clone().watch().await) };
-        let late = async {
-            Timer::after(PATIENCE).await;
-            panic!("it does not end");
-        };
-        future::block_on(talking.or(watching).or(late));
-    }
-
-    #[test]
-    fn an_abort_ends_the_reading_half_as_well() {
-        with_connection(|mut wire, peer| async move {
-            wire.outlet.abort();
-            (wire.pump)(ConnId(0)).await;
-            assert!(!matches!(wire.reader.read(&mut [0]).await, Ok(1..)));
-            drop(peer);
-        });
-    }
-
-    #[test]
-    fn a_write_that_fails_breaks_the_pipe() {
-        with_connection(|mut wire, peer| async move {
-            // Closed without lingering, a socket resets the connection.
-            let (peer, _) = peer.into_inner();
-            let frame = [0; 1000];
-            let write = async {
-                let written = poll_fn(|cx| wire.outlet.poll_write(cx, &frame)).await;
-                written.unwrap();
-                SockRef::from(&peer)
-                    .set_linger(Some(Duration::ZERO))
-                    .unwrap();
-                drop(peer);
-                while poll_fn(|cx| wire.outlet.poll_write(cx, &frame))
-                    .await
-                    .is_ok()
-                {
-                    future::yield_now().await;
-                }
-            };
-            let mut pump = (wire.pump)(ConnId(0));
-            pump.during(write).await;
-            pump.await;
-        });
     }
 
     #[test]

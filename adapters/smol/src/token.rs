@@ -3,6 +3,7 @@
 //! What a token may be signed with is decided by the keys alone. What stands in its header only
 //! chooses among them.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use jsonwebtoken::{
 };
 use parlor_core::types::RoomPattern;
 use parlor_core::{Identity, Timestamp, Username};
+use parlor_hub::connection::{Verified, Verify};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
@@ -40,15 +42,6 @@ struct Key {
     algorithm: Algorithm,
     key: DecodingKey,
     validation: Validation,
-}
-
-/// What a good token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// Who it is.
-    pub identity: Identity,
-    /// From then on the token is not good any more; without, it is good for ever.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// Why a token is not good. Says nothing of what stands in it.
@@ -102,6 +95,16 @@ struct Claims {
         skip_serializing
     )]
     _aud: (),
+}
+
+impl Verify for Verifier {
+    fn verify(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Verified, Box<dyn Error + Send + Sync>> {
+        Self::verify(self, token, now).map_err(Into::into)
+    }
 }
 
 impl Verifier {
@@ -368,7 +371,7 @@ impl fmt::Display for BadToken {
     }
 }
 
-impl std::error::Error for BadToken {}
+impl Error for BadToken {}
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -385,7 +388,7 @@ impl fmt::Display for KeyError {
     }
 }
 
-impl std::error::Error for KeyError {}
+impl Error for KeyError {}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use parlor_core::session::Due;
 use parlor_core::{Limits, Timestamp};
 use parlor_hub::Connection;
-use parlor_smol::{Chat, ConnectionClock, Flow, Protocol};
+use parlor_hub::connection::{Access, Chat, ConnectionClock, Flow, Protocol};
 use parlor_tests::client::{Client, Incoming, frame, head};
 use parlor_tests::server::TestServer;
 use serde_json::{Value, json};
@@ -384,7 +384,7 @@ impl Protocol for Fragile {
 #[test]
 fn a_panic_ends_its_own_connection_with_4502_and_no_other() {
     let limits = unlimited();
-    let protocol = move |now| Fragile(Chat::new(&limits, None, now));
+    let protocol = move |now| Fragile(Chat::new(&limits, Access::Guests, now));
     for server in [
         TestServer::start_protocol(unlimited(), protocol.clone()),
         TestServer::start_tls_protocol(unlimited(), protocol),

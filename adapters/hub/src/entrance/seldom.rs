@@ -8,7 +8,7 @@ const BETWEEN: Duration = Duration::from_secs(1);
 
 /// Lines of one kind, whoever causes them.
 #[derive(Debug, Default)]
-pub(crate) struct Seldom(Mutex<Lines>);
+pub(super) struct Seldom(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -18,7 +18,7 @@ struct Lines {
 
 impl Seldom {
     /// Whether a line may be written; if so, how many were left out since the last one.
-    pub(crate) fn line(&self, now: Instant) -> Option<u64> {
+    pub(super) fn line(&self, now: Instant) -> Option<u64> {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_early = |last| now.saturating_duration_since(last) < BETWEEN;
         if lines.last.is_some_and(is_early) {

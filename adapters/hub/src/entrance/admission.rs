@@ -7,11 +7,11 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use smol::channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender};
 
 /// Counts connections against their limits; 0 is no limit.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     most: usize,
     most_per_address: usize,
     taken: Mutex<Taken>,
@@ -29,7 +29,7 @@ struct Taken {
 
 /// Why a connection may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Full {
+pub enum Full {
     /// There are too many.
     Server,
     /// There are too many of this address.
@@ -38,7 +38,7 @@ pub(crate) enum Full {
 
 /// A place, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub struct Permit {
     admission: Arc<Admission>,
     /// As it is counted, if it is.
     address: Option<IpAddr>,
@@ -46,9 +46,11 @@ pub(crate) struct Permit {
 }
 
 impl Admission {
-    pub(crate) fn new(most: u32, most_per_address: u32) -> Arc<Self> {
+    /// So many at most, and so many of one address.
+    #[must_use]
+    pub fn new(most: u32, most_per_address: u32) -> Arc<Self> {
         let (most, most_per_address) = (most as usize, most_per_address as usize);
-        let (present, gone) = smol::channel::bounded(1);
+        let (present, gone) = async_channel::bounded(1);
         let taken = Taken {
             all: 0,
             by_address: BTreeMap::new(),
@@ -63,7 +65,10 @@ impl Admission {
     }
 
     /// A place for somebody; without an address it counts only among all.
-    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Permit, Full> {
         let address = address.map(network);
         let mut taken = self.taken();
         let Some(present) = taken.present.clone() else {
@@ -89,12 +94,13 @@ impl Admission {
     }
 
     /// How many are there.
-    pub(crate) fn count(&self) -> usize {
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.taken().all
     }
 
     /// Lets nobody in any more, and waits until everybody is gone.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.taken().present = None;
         // Nothing is ever sent: it ends with the last sender.
         while self.gone.recv().await.is_ok() {}

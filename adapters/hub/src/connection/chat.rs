@@ -1,37 +1,89 @@
 //! The chat protocol on a connection: the pure [`Session`] decides, this hands over.
 
+use std::error::Error;
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use parlor_core::session::{Due, Verdict};
 use parlor_core::types::Token;
-use parlor_core::{CloseReason, ErrorCode, Limits, Refusal, Request, Session, Timestamp};
-use parlor_hub::{Connection, HubGone};
+use parlor_core::{CloseReason, ErrorCode, Identity, Limits, Refusal, Request, Session, Timestamp};
 use tracing::debug;
 
 use crate::connection::{ConnectionClock, Flow, Protocol};
-use crate::token::Verifier;
+use crate::handle::{Connection, HubGone};
+
+/// Whose connections these are. With [`Limits::token_required`] the core lets in whom it was told
+/// the identity of, without it guests.
+#[derive(Clone)]
+pub enum Access {
+    /// Guests, who choose their names. Tokens are ignored.
+    Guests,
+    /// Whoever sends a token that this verifies.
+    Tokens(Arc<dyn Verify>),
+    /// Somebody whom whoever runs the server knows already.
+    Known(Verified),
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Guests => "Guests",
+            Self::Tokens(_) => "Tokens",
+            Self::Known(_) => "Known",
+        })
+    }
+}
+
+/// Verifies the tokens of `hello`.
+pub trait Verify: Send + Sync {
+    /// What a token says at this time.
+    ///
+    /// # Errors
+    /// When it is not good, with a reason for the log, in which nothing of the token may stand.
+    fn verify(&self, token: &str, now: Timestamp)
+    -> Result<Verified, Box<dyn Error + Send + Sync>>;
+}
+
+/// What is known of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Who it is.
+    pub identity: Identity,
+    /// From then on that is over, and the connection is closed with 4500; without, it lasts as long
+    /// as the connection.
+    pub expires_at: Option<Timestamp>,
+}
 
 /// The protocol of the server.
 #[derive(Debug)]
 pub struct Chat {
     session: Session,
-    verifier: Option<Arc<Verifier>>,
+    access: Access,
 }
 
 impl Chat {
-    /// The protocol for a connection that stands since `now`. Without a verifier tokens are
-    /// ignored.
+    /// The protocol for a connection that stands since `now`.
     #[must_use]
-    pub fn new(limits: &Limits, verifier: Option<Arc<Verifier>>, now: Timestamp) -> Self {
+    pub fn new(limits: &Limits, access: Access, now: Timestamp) -> Self {
         Self {
             session: Session::new(limits, now),
-            verifier,
+            access,
         }
     }
 }
 
 impl Protocol for Chat {
+    async fn begin(&mut self, connection: &Connection, _: Timestamp) -> Flow {
+        match &self.access {
+            Access::Known(known) => {
+                let known = known.clone();
+                self.identified(connection, known).await
+            }
+            Access::Guests | Access::Tokens(_) => ControlFlow::Continue(()),
+        }
+    }
+
     async fn text(&mut self, connection: &Connection, text: &str, clock: ConnectionClock) -> Flow {
         let handed_over = match self.session.text(text, clock.now()) {
             Verdict::Admit { request, token } => {
@@ -80,24 +132,25 @@ impl Chat {
         token: &Token,
         now: Timestamp,
     ) -> Flow {
-        let Some(verifier) = &self.verifier else {
+        let Access::Tokens(verifier) = &self.access else {
             return ControlFlow::Continue(());
         };
-        let handed_over = match verifier.verify(token.reveal(), now) {
-            Ok(verified) => {
-                self.session.identified(verified.expires_at);
-                connection.identify(verified.identity).await
-            }
+        match verifier.verify(token.reveal(), now) {
+            Ok(verified) => self.identified(connection, verified).await,
             Err(why) => {
                 debug!(conn = %connection.id(), %why, "token refused");
                 let mut refusal = Refusal::new(ErrorCode::Unauthorized);
                 refusal.reference = hello.reference.clone();
                 // Whether it arrives or not, this is the end.
                 let _ = connection.refuse(refusal).await;
-                return ControlFlow::Break(Some(CloseReason::Unauthorized));
+                ControlFlow::Break(Some(CloseReason::Unauthorized))
             }
-        };
-        flow_of(handed_over)
+        }
+    }
+
+    async fn identified(&mut self, connection: &Connection, verified: Verified) -> Flow {
+        self.session.identified(verified.expires_at);
+        flow_of(connection.identify(verified.identity).await)
     }
 
     fn flow(&self, verdict: Verdict) -> Flow {

@@ -6,8 +6,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use hyper::HeaderMap;
-use hyper::header::{HOST, HeaderValue, ORIGIN};
+use http::HeaderMap;
+use http::header::{HOST, HeaderValue, ORIGIN};
 
 /// The longest name that DNS has, with a dot at its end.
 const NAME_BYTES: usize = 254;
@@ -24,14 +24,14 @@ enum Allowed {
 
 /// Where a page is from, as browsers say it (RFC 6454, section 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(super) enum Origin {
     /// From nowhere that has a name: a file, a sandbox.
     Null,
     Site(Site),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Site {
+pub(super) struct Site {
     scheme: String,
     host: Host,
     /// None if it is the scheme's own.
@@ -46,7 +46,7 @@ enum Host {
 
 /// Why a page may not connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(super) enum Refusal {
     SeveralOrigins,
     SeveralHosts,
     /// What it says is no origin.
@@ -88,7 +88,7 @@ impl FromStr for AllowedOrigin {
 }
 
 /// Whether a request with these headers may become a WebSocket.
-pub(crate) fn check(headers: &HeaderMap, allowed: &[AllowedOrigin]) -> Result<(), Refusal> {
+pub(super) fn check(headers: &HeaderMap, allowed: &[AllowedOrigin]) -> Result<(), Refusal> {
     let host = only(headers.get_all(HOST).iter()).ok_or(Refusal::SeveralHosts)?;
     let origin = only(headers.get_all(ORIGIN).iter()).ok_or(Refusal::SeveralOrigins)?;
     let Some(origin) = origin else {

@@ -1,25 +1,31 @@
 //! One WebSocket connection from its upgrade to its end. Whatever happens in it, a panic included,
 //! ends this connection only.
 
+mod beside;
+mod chat;
+mod piped;
+mod websocket;
+
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead, AsyncReadExt, FutureExt, future};
 use parlor_core::session::Due;
 use parlor_core::{CloseReason, ConnId, ResumeToken, Timestamp};
-use parlor_hub::{Connection, Frame, Handle, Opcode, Outlet, frame};
-use smol::Timer;
 use tracing::{error, info, trace};
 
-use crate::beside::Beside;
 use crate::entrance::Entered;
-use crate::outlet::TcpOutlet;
-use crate::socket::Socket;
-use crate::websocket::{Incoming, WebSocket};
+use crate::frame::{Frame, Opcode, frame};
+use crate::handle::{Connection, Handle};
+use crate::outlet::Outlet;
+use beside::Beside;
+pub use chat::{Access, Chat, Verified, Verify};
+use websocket::{Incoming, WebSocket};
 
 /// After this many messages in a row a reader lets the others go on. Fewer would take a burst
 /// apart: part of it would miss the hub's batch.
@@ -31,8 +37,26 @@ const LINGER: Duration = Duration::from_secs(1);
 /// hub ended it already.
 pub type Flow = ControlFlow<Option<CloseReason>>;
 
-/// What is spoken on a connection: [`Chat`](crate::Chat), or a test's own.
+/// A timer of the runtime: a future that is ready at a moment, which may be moved.
+pub trait Timer: Future + Send + Unpin + 'static {
+    /// A timer for this moment.
+    fn at(moment: Instant) -> Self;
+
+    /// Moves it.
+    fn set_at(&mut self, moment: Instant);
+}
+
+/// What is spoken on a connection: [`Chat`], or a test's own.
 pub trait Protocol: Send + 'static {
+    /// The connection stands, and nothing came yet.
+    fn begin(
+        &mut self,
+        _connection: &Connection,
+        _now: Timestamp,
+    ) -> impl Future<Output = Flow> + Send {
+        async { ControlFlow::Continue(()) }
+    }
+
     /// A text message came.
     fn text(
         &mut self,
@@ -66,7 +90,9 @@ pub struct ConnectionClock {
 }
 
 impl ConnectionClock {
-    pub(crate) fn new(began: Timestamp) -> Self {
+    /// A clock that shows `began` now.
+    #[must_use]
+    pub fn new(began: Timestamp) -> Self {
         Self {
             began,
             at: Instant::now(),
@@ -86,54 +112,66 @@ impl ConnectionClock {
 }
 
 /// What a connection talks over.
-pub(crate) struct Wire<R, O> {
-    pub(crate) reader: R,
-    pub(crate) outlet: O,
+pub struct Wire<R, O, S> {
+    reader: R,
+    outlet: O,
     /// Makes what carries on what the outlet took, and ends behind the outlet's last word.
-    pub(crate) pump: Box<dyn FnOnce(ConnId) -> Beside + Send>,
-    /// The socket below.
-    pub(crate) socket: Socket,
+    pump: Box<dyn FnOnce(ConnId) -> Beside + Send>,
+    rest: S,
 }
 
-impl Wire<Socket, TcpOutlet> {
-    pub(crate) fn tcp(socket: Socket) -> Self {
+impl<R, O, S> Wire<R, O, S> {
+    /// Over a socket that the hub writes to itself. What the peer sends behind the end is read from
+    /// `rest` and dropped, which is the same socket.
+    pub fn direct(reader: R, outlet: O, rest: S) -> Self {
         Self {
-            reader: socket.clone(),
-            outlet: TcpOutlet(socket.clone()),
+            reader,
+            outlet,
             pump: Box::new(|_| Beside::nothing()),
-            socket,
+            rest,
         }
     }
 }
 
-/// Runs a connection to its end.
-pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
-    wire: Wire<R, O>,
+impl<R, O, S> fmt::Debug for Wire<R, O, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+/// Runs a connection to its end, whose upgrade is answered already. `read` is what the peer sent
+/// behind its handshake; a message may have `most_bytes`.
+pub async fn run<T, R, O, S>(
+    wire: Wire<R, O, S>,
     read: Vec<u8>,
     most_bytes: usize,
     hub: &Handle,
     clock: ConnectionClock,
     mut protocol: impl Protocol,
     entered: &Entered,
-) {
-    let &Entered { address, proxy, .. } = entered;
+) where
+    T: Timer,
+    R: AsyncRead + Unpin,
+    O: Outlet + 'static,
+    S: AsyncRead + Send + Unpin + 'static,
+{
     let Ok(token) = random_token() else {
-        return error!(%address, "no random numbers from the system: connection refused");
+        return error!(%entered, "no random numbers from the system: connection refused");
     };
     let Wire {
         reader,
         outlet,
         pump,
-        socket,
+        rest,
     } = wire;
     let Ok(mut connection) = hub.connect(token, outlet).await else {
         return;
     };
     let conn = connection.id();
     let mut pump = pump(conn);
-    info!(%conn, %address, peer = proxy.map(tracing::field::display), "connected");
+    info!(%conn, %entered, "connected");
     let reader = WebSocket::new(reader, read, most_bytes).await;
-    let talked = AssertUnwindSafe(talk(reader, &connection, clock, &mut protocol));
+    let talked = AssertUnwindSafe(talk::<T>(reader, &connection, clock, &mut protocol));
     let reason = pump.during(talked.catch_unwind()).await;
     let reason = reason.unwrap_or_else(|_| {
         error!(%conn, "the task of this connection panicked");
@@ -141,18 +179,21 @@ pub(crate) async fn run<R: AsyncRead + Unpin, O: Outlet + 'static>(
     });
     pump.during(connection.end(reason)).await;
     info!(%conn, code = reason.map(CloseReason::code), "disconnected");
-    linger(socket, &connection, pump).await;
+    linger::<T>(rest, &connection, pump).await;
 }
 
 /// Reads until the peer is gone, or is to be closed for the reason returned.
-async fn talk(
+async fn talk<T: Timer>(
     mut socket: WebSocket<impl AsyncRead + Unpin>,
     connection: &Connection,
     clock: ConnectionClock,
     protocol: &mut impl Protocol,
 ) -> Option<CloseReason> {
+    if let ControlFlow::Break(reason) = protocol.begin(connection, clock.now()).await {
+        return reason;
+    }
     let mut deadline = protocol.deadline();
-    let mut timer = Timer::at(clock.at(deadline));
+    let mut timer = T::at(clock.at(deadline));
     let mut finished = pin!(connection.finished());
     let mut in_a_row = 0;
     loop {
@@ -168,7 +209,7 @@ async fn talk(
             if finished.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Woken::Finished);
             }
-            if Pin::new(&mut timer).poll(cx).is_ready() {
+            if poll_timer(&mut timer, cx).is_ready() {
                 return Poll::Ready(Woken::Time);
             }
             // Somebody who never stops sending hides neither of them.
@@ -226,23 +267,31 @@ enum Woken {
     Finished,
 }
 
+fn poll_timer(timer: &mut impl Timer, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(timer).poll(cx).map(|_| ())
+}
+
 /// Waits until everything is written, and for a while for the peer to close.
-async fn linger(socket: Socket, connection: &Connection, mut pump: Beside) {
-    let mut discarding = Beside::new(discard(socket));
+async fn linger<T: Timer>(
+    rest: impl AsyncRead + Send + Unpin + 'static,
+    connection: &Connection,
+    mut pump: Beside,
+) {
+    let mut discarding = Beside::new(discard(rest));
     let written = async {
         pump.during(connection.finished()).await;
         pump.await;
     };
     discarding.during(written).await;
     let patience = async {
-        Timer::after(LINGER).await;
+        T::at(Instant::now() + LINGER).await;
     };
     discarding.or(patience).await;
 }
 
 /// Reads to the end: a socket that is closed with bytes unread resets the connection, and what was
 /// written last would be lost.
-async fn discard(mut socket: Socket) {
+async fn discard(mut socket: impl AsyncRead + Unpin) {
     let mut bytes = [0; 1024];
     while matches!(socket.read(&mut bytes).await, Ok(1..)) {
         // Whoever goes on sending is neither to stop the others nor to stay for longer.

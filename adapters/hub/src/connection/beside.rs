@@ -8,21 +8,21 @@ use futures_lite::{FutureExt, future};
 
 /// A future that is driven along with others. It may be awaited itself at any time, also when it
 /// has ended.
-pub(crate) struct Beside(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+pub(super) struct Beside(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl Beside {
     /// Something that has ended already.
-    pub(crate) const fn nothing() -> Self {
+    pub(super) const fn nothing() -> Self {
         Self(None)
     }
 
-    pub(crate) fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub(super) fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(Some(Box::pin(future)))
     }
 
     /// Goes on until `main` is through.
     // No async fn: that would have space for `main` twice, as it comes and as it is awaited.
-    pub(crate) fn during<T>(&mut self, main: impl Future<Output = T>) -> impl Future<Output = T> {
+    pub(super) fn during<T>(&mut self, main: impl Future<Output = T>) -> impl Future<Output = T> {
         let go_on = async {
             self.await;
             future::pending().await

@@ -27,7 +27,7 @@ const TURN_BYTES: usize = 16 << 10;
 const WIRE_FACTOR: usize = 2;
 
 /// What comes from a peer.
-pub(crate) enum Incoming {
+pub(super) enum Incoming {
     Text(Utf8Bytes),
     Binary(Bytes),
     /// A ping or pong.
@@ -40,7 +40,7 @@ pub(crate) enum Incoming {
 
 impl Incoming {
     /// For logs, which never hold what was said.
-    pub(crate) const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Binary(_) => "binary",
@@ -51,7 +51,7 @@ impl Incoming {
     }
 }
 
-pub(crate) struct WebSocket<R> {
+pub(super) struct WebSocket<R> {
     inner: WebSocketStream<Collecting<R>>,
     /// What was read when a reply had to go first.
     next: Option<Incoming>,
@@ -61,7 +61,7 @@ pub(crate) struct WebSocket<R> {
 
 impl<R: AsyncRead + Unpin> WebSocket<R> {
     /// Takes over a stream behind its handshake, with what was `read` of it already.
-    pub(crate) async fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
+    pub(super) async fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
@@ -85,7 +85,7 @@ impl<R: AsyncRead + Unpin> WebSocket<R> {
         }
     }
 
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
@@ -210,14 +210,11 @@ impl<R: Unpin> AsyncWrite for Collecting<R> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::io::Write;
     use std::iter;
-    use std::net::{TcpListener, TcpStream as StdStream};
 
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
-    use crate::socket::{Socket, Sockets};
 
     const BEGINS: [u8; 6] = [0x01, 0x80, 0, 0, 0, 0];
     const GOES_ON: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
@@ -225,18 +222,28 @@ mod tests {
     const PONG: [u8; 6] = [0x8A, 0x80, 0, 0, 0, 0];
     const MOST_BYTES: usize = 16 << 10;
 
-    /// A WebSocket whose peer sent `bytes`, all of which have arrived, and the peer.
-    fn with_sent(bytes: &[u8]) -> (WebSocket<Socket>, StdStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        peer.write_all(bytes).unwrap();
-        let mut waiting = vec![0; bytes.len()];
-        while accepted.peek(&mut waiting).unwrap() < waiting.len() {}
-        let stream = smol::net::TcpStream::try_from(accepted).unwrap();
-        let stream = Sockets::new().unwrap().adopt(stream).unwrap();
-        let socket = block_on(WebSocket::new(stream, Vec::new(), MOST_BYTES));
-        (socket, peer)
+    /// What a peer sent so far, all of which has arrived.
+    struct Sent(Vec<u8>);
+
+    impl AsyncRead for Sent {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let most = buf.len().min(self.0.len());
+            if most == 0 {
+                return Poll::Pending;
+            }
+            buf[..most].copy_from_slice(&self.0[..most]);
+            self.0.drain(..most);
+            Poll::Ready(Ok(most))
+        }
+    }
+
+    fn with_sent(bytes: &[u8]) -> WebSocket<Sent> {
+        let sent = Sent(bytes.to_vec());
+        block_on(WebSocket::new(sent, Vec::new(), MOST_BYTES))
     }
 
     fn fragments(bytes: usize) -> Vec<u8> {
@@ -244,13 +251,13 @@ mod tests {
     }
 
     /// What a turn brings; none if it ends before it brings anything.
-    fn turn(socket: &mut WebSocket<Socket>) -> Option<Incoming> {
+    fn turn(socket: &mut WebSocket<Sent>) -> Option<Incoming> {
         block_on(poll_once(poll_fn(|cx| socket.poll_next(cx))))
     }
 
     #[test]
     fn endless_fragments_leave_others_their_turn() {
-        let (mut socket, _peer) = with_sent(&fragments(2 * TURN_BYTES));
+        let mut socket = with_sent(&fragments(2 * TURN_BYTES));
         for turns in 1..=2 {
             assert!(turn(&mut socket).is_none(), "there is no message in it");
             let read = socket.inner.get_ref().unfinished;
@@ -264,7 +271,7 @@ mod tests {
         let text = [&[0x81, 0xFE, 0x13, 0x8A, 0, 0, 0, 0][..], &[b' '; 5002]].concat();
         // Together they are more than one may be.
         let all = 2 * (MOST_BYTES + TURN_BYTES) / text.len();
-        let (mut socket, _peer) = with_sent(&text.repeat(all));
+        let mut socket = with_sent(&text.repeat(all));
         let mut turns = iter::repeat_with(|| {
             let read = iter::repeat_with(|| turn(&mut socket)).map_while(|read| read);
             read.filter(|read| matches!(read, Incoming::Text(_)))
@@ -298,7 +305,7 @@ mod tests {
                 false,
             ),
         ] {
-            let (mut socket, _peer) = with_sent(&bytes);
+            let mut socket = with_sent(&bytes);
             let is_last = |read: &Incoming| matches!(read, Incoming::Text(_) | Incoming::End(_));
             let turns = iter::repeat_with(|| turn(&mut socket)).take(1 << 13);
             let last = turns.flatten().find(is_last);

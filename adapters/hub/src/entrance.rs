@@ -1,0 +1,175 @@
+//! The door for WebSockets: a page of another origin stays outside, and so does whoever finds no
+//! place. Whom it turns away it logs, at most one line a second for each reason.
+
+mod admission;
+mod forwarded;
+mod handshake;
+mod origin;
+mod seldom;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+use tracing::warn;
+
+pub use admission::{Admission, Full, Permit};
+pub use forwarded::client_address;
+pub use handshake::is_upgrade;
+pub use origin::{AllowedOrigin, BadOrigin};
+
+use crate::metrics::{Metrics, TurnedAway};
+use seldom::Seldom;
+
+/// Whom a server lets in.
+#[derive(Debug)]
+pub struct Entrance {
+    admission: Arc<Admission>,
+    origins: Vec<AllowedOrigin>,
+    proxies: Vec<IpNet>,
+    metrics: Metrics,
+    foreign: Seldom,
+    full: Seldom,
+    crowded: Seldom,
+    handshakes: Seldom,
+}
+
+/// Who was let in: a place, which is kept as long as this lives. Shown as the client's address, and
+/// that of the trusted proxy it came through.
+#[derive(Debug)]
+pub struct Entered {
+    _permit: Permit,
+    /// Where the client is, if that is known.
+    address: Option<IpAddr>,
+    /// Through which trusted proxy it came.
+    proxy: Option<IpAddr>,
+}
+
+impl fmt::Display for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{address}")?,
+            None => f.write_str("unknown")?,
+        }
+        self.proxy
+            .map_or(Ok(()), |proxy| write!(f, " through {proxy}"))
+    }
+}
+
+/// Why somebody stays outside.
+#[derive(Debug)]
+enum Refusal {
+    Origin(origin::Refusal),
+    Full(Full),
+}
+
+impl Refusal {
+    const fn why(&self) -> TurnedAway {
+        match self {
+            Self::Origin(_) => TurnedAway::Origin,
+            Self::Full(Full::Server) => TurnedAway::Full,
+            Self::Full(Full::Address) => TurnedAway::Address,
+        }
+    }
+}
+
+impl Entrance {
+    /// A door in front of so many places: for pages of the server's own host and of these origins,
+    /// behind these proxies, which are believed when they say where a client is from.
+    #[must_use]
+    pub fn new(
+        admission: Arc<Admission>,
+        origins: Vec<AllowedOrigin>,
+        proxies: Vec<IpNet>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            admission,
+            origins,
+            proxies,
+            metrics,
+            foreign: Seldom::default(),
+            full: Seldom::default(),
+            crowded: Seldom::default(),
+            handshakes: Seldom::default(),
+        }
+    }
+
+    /// The address whose handshakes are counted; none for a proxy, through which everybody comes.
+    #[must_use]
+    pub fn counted(&self, peer: IpAddr) -> Option<IpAddr> {
+        (!forwarded::is_trusted(peer, &self.proxies)).then_some(peer)
+    }
+
+    /// Lets in who asks with these headers, if they may come and there is a place.
+    fn enter(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Entered, Refusal> {
+        let address = peer.map(|peer| client_address(peer, headers, &self.proxies));
+        let entered = origin::check(headers, &self.origins)
+            .map_err(Refusal::Origin)
+            .and_then(|()| self.admission.admit(address).map_err(Refusal::Full));
+        let refused = |refusal: &Refusal| {
+            self.metrics.turned_away(refusal.why());
+            self.log(address, refusal);
+        };
+        let permit = entered.inspect_err(refused)?;
+        let peer = peer.map(|peer| peer.to_canonical());
+        Ok(Entered {
+            _permit: permit,
+            address,
+            proxy: peer.filter(|_| peer != address),
+        })
+    }
+
+    /// There are too many handshakes already, of this address or at all.
+    pub fn too_many_handshakes(&self, address: IpAddr) {
+        self.metrics.turned_away(TurnedAway::Handshakes);
+        if let Some(unlogged) = self.handshakes.line(Instant::now()) {
+            warn!(%address, unlogged, "refused: too many connections that are no WebSockets yet, of this address or of all; if it is a proxy's, see --trust-proxy");
+        }
+    }
+
+    fn log(&self, address: Option<IpAddr>, refusal: &Refusal) {
+        let line = match refusal {
+            Refusal::Origin(_) => &self.foreign,
+            Refusal::Full(Full::Server) => &self.full,
+            Refusal::Full(Full::Address) => &self.crowded,
+        };
+        let Some(unlogged) = line.line(Instant::now()) else {
+            return;
+        };
+        let address = address.map(tracing::field::display);
+        match refusal {
+            Refusal::Origin(origin::Refusal::Foreign(origin)) => {
+                warn!(
+                    address,
+                    unlogged,
+                    "refused: a page of another origin than the Host; allow it with --origin {origin}, or let your proxy pass the Host on"
+                );
+            }
+            Refusal::Origin(refusal) => {
+                warn!(
+                    address,
+                    unlogged,
+                    ?refusal,
+                    "refused: not one readable origin and host, see --origin"
+                );
+            }
+            Refusal::Full(Full::Server) => {
+                warn!(
+                    address,
+                    unlogged, "refused: the server is full, see --max-connections"
+                );
+            }
+            Refusal::Full(Full::Address) => {
+                warn!(
+                    address,
+                    unlogged,
+                    "refused: this address alone has as many connections as --max-connections-per-address allows; if it is a proxy's, see --trust-proxy"
+                );
+            }
+        }
+    }
+}
