@@ -6,11 +6,12 @@ use alloc::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
-use crate::error::{Cause, CloseReason};
+use crate::error::{Cause, CloseReason, ErrorCode};
 use crate::log::{Page, StoredLog};
 use crate::protocol::{Refusal, Request, ServerMessage};
 use crate::types::{
-    ConnId, Epoch, LoadId, Ref, ResumeToken, RoomId, RoomPattern, Seq, Timestamp, Username,
+    ClientMsgId, ConnId, Epoch, LoadId, MessageText, PublicationId, Ref, ResumeToken, RoomId,
+    RoomPattern, Seq, Timestamp, Username,
 };
 
 /// What happened, and when. The core has no clock: time only ever comes in here, and is clamped so
@@ -61,6 +62,13 @@ pub enum Input {
         conn: ConnId,
         /// Why, as `user_left` will say.
         cause: Cause,
+    },
+    /// The application says something, without being there.
+    Published {
+        /// In which room.
+        room: RoomId,
+        /// What.
+        publication: Publication,
     },
     /// Answers [`Effect::LoadRoom`].
     RoomLoaded {
@@ -115,7 +123,8 @@ impl Input {
             | Self::FetchFailed {
                 fetch: Fetch { conn, .. },
             } => Some(*conn),
-            Self::RoomLoaded { .. }
+            Self::Published { .. }
+            | Self::RoomLoaded { .. }
             | Self::LoadFailed { .. }
             | Self::StoreFailed
             | Self::StoreRecovered
@@ -131,6 +140,31 @@ pub struct Identity {
     pub subject: Username,
     /// The rooms it may join, list and see; none means all.
     pub rooms: Option<Arc<[RoomPattern]>>,
+}
+
+/// What the application says in a room. It is trusted: it may do so in any room, under any name and
+/// as fast as it likes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Named by the answer, see [`Effect::Answer`]; no other publication without one has it.
+    pub id: PublicationId,
+    /// Under which name, whoever holds it.
+    pub from: Username,
+    /// What it says.
+    pub text: MessageText,
+    /// With it a retry is recognised, as one of whoever else says something under that name.
+    pub client_msg_id: Option<ClientMsgId>,
+}
+
+/// Where a publication stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// In which life of the room's log.
+    pub epoch: Epoch,
+    /// Where in it.
+    pub seq: Seq,
+    /// It stood there before: this is a retry.
+    pub duplicate: bool,
 }
 
 /// A page of a room's log that the store is asked for, with all that its answer needs.
@@ -170,6 +204,13 @@ pub enum Effect {
         to: Recipients,
         /// What.
         message: ServerMessage,
+    },
+    /// Answer the application, once for each [`Input::Published`].
+    Answer {
+        /// Which publication.
+        publication: PublicationId,
+        /// Where it stands, or why it does not.
+        outcome: Result<Published, ErrorCode>,
     },
     /// Close a connection. The state has forgotten it already.
     Close {

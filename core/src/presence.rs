@@ -2,8 +2,8 @@
 //! of it.
 //!
 //! A connection may have a user; a user has a name and at least one connection; a room has members
-//! (connections) and, while its log loads, joins that wait. A user is in a room as long as one of
-//! its connections is.
+//! (connections) and, while its log loads, joins and publications that wait. A user is in a room as
+//! long as one of its connections is.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Invariant, Violation, ensure};
-use crate::event::Identity;
+use crate::event::{Identity, Publication};
 use crate::limits::Limits;
 use crate::name::NameKey;
 use crate::protocol::Since;
@@ -33,6 +33,22 @@ pub(crate) struct Join {
     pub(crate) since: Option<Since>,
     pub(crate) history: u32,
     pub(crate) reference: Option<Ref>,
+}
+
+/// What waits for a room to load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Waiting {
+    Join(Join),
+    Publication(Publication),
+}
+
+impl Waiting {
+    const fn join(&self) -> Option<&Join> {
+        match self {
+            Self::Join(join) => Some(join),
+            Self::Publication(_) => None,
+        }
+    }
 }
 
 /// One connection.
@@ -113,7 +129,8 @@ struct User {
 pub(crate) struct Room {
     /// The load under way; none once the room is open.
     loading: Option<LoadId>,
-    waiting: Vec<Join>,
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
     members: BTreeSet<ConnId>,
     users: BTreeMap<UserId, Stay>,
     arrivals: BTreeMap<u64, UserId>,
@@ -149,7 +166,21 @@ impl Room {
 
     /// Members and waiting joins.
     pub(crate) fn headcount(&self) -> usize {
-        self.members.len() + self.waiting.len()
+        self.members.len() + self.joins().count()
+    }
+
+    /// Publications that wait.
+    pub(crate) fn publication_count(&self) -> usize {
+        self.waiting.len() - self.joins().count()
+    }
+
+    fn joins(&self) -> impl Iterator<Item = &Join> {
+        self.waiting.iter().filter_map(Waiting::join)
+    }
+
+    /// I-3: nobody is in it, and nothing waits for it.
+    fn is_deserted(&self) -> bool {
+        self.members.is_empty() && self.waiting.is_empty()
     }
 
     pub(crate) fn member_count(&self) -> usize {
@@ -360,36 +391,56 @@ impl Presence {
             return;
         };
         connection.waiting.insert(room.clone());
-        let room = self.rooms.entry(room.clone()).or_default();
-        room.loading.get_or_insert(load);
-        room.waiting.push(join);
+        self.queue(room, load, Waiting::Join(join));
     }
 
-    /// Ends a load: the joins that waited for it, in their order. The room is open now, and is
-    /// gone unless one of them enters it.
-    pub(crate) fn end_wait(&mut self, id: &RoomId) -> Vec<Join> {
+    /// Lets a publication wait for its room, under `load` if it is the first.
+    pub(crate) fn wait_to_publish(&mut self, room: &RoomId, load: LoadId, what: Publication) {
+        self.queue(room, load, Waiting::Publication(what));
+    }
+
+    fn queue(&mut self, room: &RoomId, load: LoadId, what: Waiting) {
+        let room = self.rooms.entry(room.clone()).or_default();
+        room.loading.get_or_insert(load);
+        room.waiting.push(what);
+    }
+
+    /// Ends a load: what waited for it, in its order. The room is open now, and is gone unless a
+    /// join enters it.
+    pub(crate) fn end_wait(&mut self, id: &RoomId) -> Vec<Waiting> {
         let Some(room) = self.rooms.get_mut(id) else {
             return Vec::new();
         };
         room.loading = None;
-        let joins = core::mem::take(&mut room.waiting);
-        for join in &joins {
+        let waiting = core::mem::take(&mut room.waiting);
+        for join in waiting.iter().filter_map(Waiting::join) {
             if let Some(connection) = self.connections.get_mut(&join.conn) {
                 connection.waiting.remove(id);
             }
         }
-        self.close_if_empty(id);
-        joins
+        self.close_if_deserted(id);
+        waiting
     }
 
-    /// Takes back a join that waits; a room that nobody else waits for is gone.
+    /// Takes back a join that waits; a room that nothing else waits for is gone.
     pub(crate) fn stop_waiting(&mut self, conn: ConnId, id: &RoomId) -> Option<Join> {
         self.connections.get_mut(&conn)?.waiting.remove(id);
         let room = self.rooms.get_mut(id)?;
-        let place = room.waiting.iter().position(|join| join.conn == conn)?;
-        let join = room.waiting.remove(place);
-        self.close_if_empty(id);
+        let own = |waiting: &Waiting| waiting.join().is_some_and(|join| join.conn == conn);
+        let Waiting::Join(join) = room.waiting.remove(room.waiting.iter().position(own)?) else {
+            return None;
+        };
+        self.close_if_deserted(id);
         Some(join)
+    }
+
+    /// The publications that wait for any room.
+    pub(crate) fn publications(&self) -> impl Iterator<Item = &Publication> {
+        let waiting = self.rooms.values().flat_map(|room| &room.waiting);
+        waiting.filter_map(|waiting| match waiting {
+            Waiting::Join(_) => None,
+            Waiting::Publication(publication) => Some(publication),
+        })
     }
 
     /// Makes a connection that has a user a member. True if it is the first of its user.
@@ -440,7 +491,7 @@ impl Presence {
         }
         Some(Exit {
             last_of_user,
-            emptied: self.close_if_empty(id),
+            emptied: self.close_if_deserted(id),
         })
     }
 
@@ -464,13 +515,12 @@ impl Presence {
         arrivals.filter_map(|user| Some(&self.users.get(user)?.name))
     }
 
-    /// I-3: a room without a member or a waiting join is gone.
-    fn close_if_empty(&mut self, id: &RoomId) -> bool {
-        let empty = self.rooms.get(id).is_some_and(|room| room.headcount() == 0);
-        if empty {
+    fn close_if_deserted(&mut self, id: &RoomId) -> bool {
+        let deserted = self.rooms.get(id).is_some_and(Room::is_deserted);
+        if deserted {
             self.rooms.remove(id);
         }
-        empty
+        deserted
     }
 
     // Traces.
@@ -494,6 +544,13 @@ impl Presence {
                 (token, user)
             })
             .collect();
+        let waiting = self.rooms.values_mut().flat_map(|room| &mut room.waiting);
+        for waiting in waiting {
+            match waiting {
+                Waiting::Join(_) => {}
+                Waiting::Publication(publication) => by.text(&mut publication.text),
+            }
+        }
     }
 
     // Invariants.
@@ -564,7 +621,7 @@ impl Presence {
             || format!("{conn} is in a room that does not know it"),
         )?;
         let waits = |id| {
-            let joins = |room: &Room| room.waiting.iter().filter(|join| join.conn == conn).count();
+            let joins = |room: &Room| room.joins().filter(|join| join.conn == conn).count();
             self.rooms.get(id).is_some_and(|room| joins(room) == 1)
         };
         ensure(
@@ -601,7 +658,7 @@ impl Presence {
     }
 
     fn check_room(&self, id: &RoomId, room: &Room, limits: &Limits) -> Result<(), Violation> {
-        ensure(room.headcount() > 0, Invariant::Rooms, || {
+        ensure(!room.is_deserted(), Invariant::Rooms, || {
             format!("nobody is in {id}")
         })?;
         let phase = match room.loading {
@@ -616,6 +673,11 @@ impl Presence {
             Invariant::Limits,
             || format!("{id} has too many members"),
         )?;
+        ensure(
+            room.publication_count() <= limits.tail_entries as usize,
+            Invariant::Limits,
+            || format!("too many publications wait for {id}"),
+        )?;
         let knows = |conn: &ConnId| {
             self.connections
                 .get(conn)
@@ -626,7 +688,7 @@ impl Presence {
                 .get(&join.conn)
                 .is_some_and(|c| c.waiting.contains(id))
         };
-        let mutual = room.members.iter().all(knows) && room.waiting.iter().all(expects);
+        let mutual = room.members.iter().all(knows) && room.joins().all(expects);
         ensure(mutual, Invariant::Presence, || {
             format!("{id} has a member that is elsewhere")
         })?;

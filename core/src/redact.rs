@@ -41,6 +41,7 @@ impl Event {
                 | RequestKind::GetHistory { .. }
                 | RequestKind::Ping => {}
             },
+            Input::Published { publication, .. } => by.text(&mut publication.text),
             Input::RoomLoaded { log, .. } => log.texts_mut().for_each(|text| by.text(text)),
             Input::PageFetched { page, .. } => {
                 page.entries.iter_mut().for_each(|it| entry(it, by));
@@ -80,7 +81,8 @@ impl Effect {
                 | ServerMessage::Pong(_)
                 | ServerMessage::Error(_) => {}
             },
-            Self::Close { .. }
+            Self::Answer { .. }
+            | Self::Close { .. }
             | Self::LoadRoom { .. }
             | Self::FetchPage(_)
             | Self::ReleaseRoom { .. } => {}

@@ -4,6 +4,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -11,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Invariant, Violation, ensure};
 use crate::encode::{encode, frame_bytes};
-use crate::entry::escaped_bytes;
+use crate::entry::{Entry, escaped_bytes};
 use crate::error::{Cause, CloseReason, ErrorCode};
-use crate::event::{Effect, Event, Fetch, Identity, Input, Recipients};
+use crate::event::{Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients};
 use crate::limits::Limits;
 use crate::log::{Log, Page, StoredLog, newest};
-use crate::presence::{Exit, Join, Presence};
+use crate::presence::{Exit, Join, Presence, Waiting};
 use crate::protocol::{
     Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, Refusal, Request,
     RequestKind, RoomInfo, RoomList, SERVER, ServerMessage, Typing, UserJoined, UserLeft, UserList,
@@ -24,7 +25,8 @@ use crate::protocol::{
 use crate::rate::Rate;
 use crate::redact::Redact;
 use crate::types::{
-    ClientMsgId, ConnId, LoadId, MessageText, Ref, ResumeToken, RoomId, Seq, Timestamp, Username,
+    ClientMsgId, ConnId, LoadId, MessageText, PublicationId, Ref, ResumeToken, RoomId, Seq,
+    Timestamp, Username,
 };
 
 /// At a shutdown the first connection may come back after this time, ms: a restart takes about it.
@@ -152,6 +154,9 @@ impl State {
                 }
             }
             Input::Disconnected { conn, cause } => self.remove(conn, cause, effects),
+            Input::Published { room, publication } => {
+                self.published(room, publication, now, effects);
+            }
             Input::RoomLoaded { room, load, log } => self.room_loaded(room, load, log, effects),
             Input::LoadFailed { room, load } => self.load_failed(&room, load, effects),
             Input::PageFetched { fetch, page } => self.page_fetched(fetch, page, now, effects),
@@ -180,6 +185,7 @@ impl State {
             Input::Connected { .. }
             | Input::Identified { .. }
             | Input::Disconnected { .. }
+            | Input::Published { .. }
             | Input::RoomLoaded { .. }
             | Input::LoadFailed { .. }
             | Input::StoreFailed
@@ -261,6 +267,9 @@ impl State {
                 conn,
                 reason: CloseReason::GoingAway,
             });
+        }
+        for publication in self.presence.publications() {
+            effects.push(answer(publication.id, Err(ErrorCode::ServerShutdown)));
         }
         // Everybody goes at once, so nobody is told that anybody left.
         self.presence = Presence::default();
@@ -457,11 +466,7 @@ impl State {
                 return Err(ErrorCode::RoomFull);
             }
             Some(_) => {}
-            None if self.presence.room_count() >= self.limits.open_rooms as usize => {
-                return Err(ErrorCode::ServerFull);
-            }
-            None if !self.store_available => return Err(ErrorCode::StoreUnavailable),
-            None => {}
+            None => self.require_loadable()?,
         }
         // Accepted: from here on the name is fixed.
         let loading = present.map(|present| present.loading());
@@ -472,17 +477,32 @@ impl State {
             Some(None) => self.enter(&room, join, effects),
             Some(Some(load)) => self.presence.wait(&room, load, join),
             None => {
-                let load = self.next_load;
-                self.next_load = LoadId(load.0.saturating_add(1));
+                let load = self.begin_load(&room, effects);
                 self.presence.wait(&room, load, join);
-                effects.push(Effect::LoadRoom { room, load });
             }
         }
         Ok(())
     }
 
+    /// Whether a room that is absent may be loaded.
+    fn require_loadable(&self) -> Result<(), ErrorCode> {
+        if self.presence.room_count() >= self.limits.open_rooms as usize {
+            return Err(ErrorCode::ServerFull);
+        }
+        self.require_store()
+    }
+
+    /// Begins to load a room, for which something is about to wait.
+    fn begin_load(&mut self, room: &RoomId, effects: &mut Vec<Effect>) -> LoadId {
+        let load = self.next_load;
+        self.next_load = LoadId(load.0.saturating_add(1));
+        let room = room.clone();
+        effects.push(Effect::LoadRoom { room, load });
+        load
+    }
+
     /// Ends the load that `room` waits for; none if it waits for no such load.
-    fn end_load(&mut self, room: &RoomId, load: LoadId) -> Option<Vec<Join>> {
+    fn end_load(&mut self, room: &RoomId, load: LoadId) -> Option<Vec<Waiting>> {
         let expected = self.presence.room(room)?.loading() == Some(load);
         expected.then(|| self.presence.end_wait(room))
     }
@@ -494,7 +514,7 @@ impl State {
         log: StoredLog,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(joins) = self.end_load(&room, load) else {
+        let Some(waiting) = self.end_load(&room, load) else {
             if self.presence.room(&room).is_none() {
                 // Whoever waited is gone, so the store may forget it again.
                 effects.push(Effect::ReleaseRoom { room });
@@ -503,26 +523,33 @@ impl State {
         };
         let log = Log::open(&room, log, &self.limits);
         self.logs.insert(room.clone(), log);
-        for join in joins {
-            self.enter(&room, join, effects);
+        for waiting in waiting {
+            match waiting {
+                Waiting::Join(join) => self.enter(&room, join, effects),
+                Waiting::Publication(publication) => {
+                    self.publish(&room, publication, Retry::HasItsId, self.now, effects);
+                }
+            }
+        }
+        if self.presence.room(&room).is_none() {
+            // I-3: it was loaded for the application alone.
+            self.logs.remove(&room);
+            effects.push(Effect::ReleaseRoom { room });
         }
     }
 
     fn load_failed(&mut self, room: &RoomId, load: LoadId, effects: &mut Vec<Effect>) {
-        let Some(joins) = self.end_load(room, load) else {
+        let Some(waiting) = self.end_load(room, load) else {
             return;
         };
-        for Join {
-            conn, reference, ..
-        } in joins
-        {
-            let asked = Asked { conn, reference };
-            effects.push(refuse(
-                asked,
-                ErrorCode::StoreUnavailable,
-                Some(room.clone()),
-                None,
-            ));
+        let code = ErrorCode::StoreUnavailable;
+        for waiting in waiting {
+            effects.push(match waiting {
+                Waiting::Join(Join {
+                    conn, reference, ..
+                }) => refuse(Asked { conn, reference }, code, Some(room.clone()), None),
+                Waiting::Publication(publication) => answer(publication.id, Err(code)),
+            });
         }
     }
 
@@ -625,15 +652,11 @@ impl State {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         let Asked { conn, reference } = asked;
-        let Said {
-            text,
-            client_msg_id,
-        } = said;
         self.require_member(conn, &room)?;
         let Some(from) = self.presence.username(conn).cloned() else {
             return Ok(());
         };
-        let Some(log) = self.logs.get_mut(&room) else {
+        let Some(log) = self.logs.get(&room) else {
             return Ok(());
         };
         let acknowledge = |entry, duplicate| {
@@ -647,18 +670,11 @@ impl State {
             };
             send(conn, ServerMessage::Message(own))
         };
-        if let Some(id) = &client_msg_id
-            && let Some(original) = log.retried(from.key(), id)
-        {
-            if original.text != text {
-                return Err(ErrorCode::DuplicateId.into());
-            }
-            effects.push(acknowledge(original.clone(), true));
+        if let Some(original) = original(log, &from, &said, Retry::HasItsText)? {
+            effects.push(acknowledge(original, true));
             return Ok(());
         }
-        if !self.store_available {
-            return Err(ErrorCode::StoreUnavailable.into());
-        }
+        self.require_store()?;
         let rate = Rate {
             per_second: self.limits.messages_per_second,
             burst: self.limits.burst,
@@ -672,20 +688,119 @@ impl State {
                     retry_after_ms: Some(retry_after_ms),
                 })?;
         }
-        let acknowledged = client_msg_id.is_some() || reference.is_some();
-        let entry = log.append(&room, now, from, text, client_msg_id, &self.limits);
-        let epoch = log.epoch().clone();
-        effects.push(Effect::Append {
-            room: room.clone(),
-            epoch,
-            entry: entry.clone(),
-        });
-        let shared = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
-        self.broadcast(&room, acknowledged.then_some(conn), shared, effects);
-        if acknowledged {
+        let acknowledged = said.client_msg_id.is_some() || reference.is_some();
+        let except = acknowledged.then_some(conn);
+        let entry = self.say(&room, from, said, except, now, effects);
+        if acknowledged && let Some(entry) = entry {
             effects.push(acknowledge(entry, false));
         }
         Ok(())
+    }
+
+    /// Adds to the log of an open room, and tells everybody in it but one.
+    fn say(
+        &mut self,
+        room: &RoomId,
+        from: Username,
+        said: Said,
+        except: Option<ConnId>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Arc<Entry>> {
+        let log = self.logs.get_mut(room)?;
+        let Said {
+            text,
+            client_msg_id,
+        } = said;
+        let entry = log.append(room, now, from, text, client_msg_id, &self.limits);
+        effects.push(Effect::Append {
+            room: room.clone(),
+            epoch: log.epoch().clone(),
+            entry: entry.clone(),
+        });
+        let shared = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
+        self.broadcast(room, except, shared, effects);
+        Some(entry)
+    }
+
+    // Publications: what the application says.
+
+    fn published(
+        &mut self,
+        room: RoomId,
+        publication: Publication,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let loading = self.presence.room(&room).map(|present| present.loading());
+        if loading == Some(None) {
+            return self.publish(&room, publication, Retry::HasItsText, now, effects);
+        }
+        if let Err(code) = self.require_place(&room) {
+            return effects.push(answer(publication.id, Err(code)));
+        }
+        let load = loading.flatten();
+        let load = load.unwrap_or_else(|| self.begin_load(&room, effects));
+        self.presence.wait_to_publish(&room, load, publication);
+    }
+
+    /// Whether one more publication may wait for a room that is not open. As many may as its tail
+    /// will have entries: a room takes no more memory while it loads, and a retry that waits with
+    /// what it repeats finds it in the tail.
+    fn require_place(&self, room: &RoomId) -> Result<(), ErrorCode> {
+        let most = self.limits.tail_entries as usize;
+        match self.presence.room(room) {
+            _ if self.shutting_down => Err(ErrorCode::ServerShutdown),
+            Some(present) if present.publication_count() >= most => Err(ErrorCode::RateLimited),
+            Some(_) => Ok(()),
+            None => self.require_loadable(),
+        }
+    }
+
+    /// Says in an open room what the application wants said there. There is no flood control: the
+    /// application is trusted not to flood its own rooms.
+    fn publish(
+        &mut self,
+        room: &RoomId,
+        publication: Publication,
+        retry: Retry,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Publication {
+            id,
+            from,
+            text,
+            client_msg_id,
+        } = publication;
+        let said = Said {
+            text,
+            client_msg_id,
+        };
+        let Some(log) = self.logs.get(room) else {
+            return;
+        };
+        let epoch = log.epoch().clone();
+        let outcome = match original(log, &from, &said, retry) {
+            Err(code) => Err(code),
+            Ok(Some(original)) => Ok(Published {
+                epoch,
+                seq: original.seq,
+                duplicate: true,
+            }),
+            Ok(None) if !self.store_available => Err(ErrorCode::StoreUnavailable),
+            Ok(None) => {
+                let Some(entry) = self.say(room, from, said, None, now, effects) else {
+                    return;
+                };
+                Ok(Published {
+                    epoch,
+                    seq: entry.seq,
+                    duplicate: false,
+                })
+            }
+        };
+        effects.push(answer(id, outcome));
     }
 
     fn typing(
@@ -904,6 +1019,14 @@ impl State {
 
     // Helpers.
 
+    const fn require_store(&self) -> Result<(), ErrorCode> {
+        if self.store_available {
+            Ok(())
+        } else {
+            Err(ErrorCode::StoreUnavailable)
+        }
+    }
+
     fn require_member(&self, conn: ConnId, room: &RoomId) -> Result<(), ErrorCode> {
         let member = self
             .presence
@@ -982,6 +1105,40 @@ impl State {
 struct Said {
     text: MessageText,
     client_msg_id: Option<ClientMsgId>,
+}
+
+/// How a retry is told from something else under the same id.
+#[derive(Clone, Copy)]
+enum Retry {
+    /// It has the text of what it repeats.
+    HasItsText,
+    /// Not at all, since the room was not there to tell when it came: traces have no texts, and let
+    /// only those be told apart that are compared as they come (D-6).
+    HasItsId,
+}
+
+/// The entry that something said by `from` repeats, if it does.
+fn original(
+    log: &Log,
+    from: &Username,
+    said: &Said,
+    retry: Retry,
+) -> Result<Option<Arc<Entry>>, ErrorCode> {
+    let id = said.client_msg_id.as_ref();
+    let Some(original) = id.and_then(|id| log.retried(from.key(), id)) else {
+        return Ok(None);
+    };
+    match retry {
+        Retry::HasItsText if original.text != said.text => Err(ErrorCode::DuplicateId),
+        Retry::HasItsText | Retry::HasItsId => Ok(Some(original.clone())),
+    }
+}
+
+fn answer(publication: PublicationId, outcome: Result<Published, ErrorCode>) -> Effect {
+    Effect::Answer {
+        publication,
+        outcome,
+    }
 }
 
 fn send(conn: ConnId, message: ServerMessage) -> Effect {

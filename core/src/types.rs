@@ -67,6 +67,13 @@ impl Seq {
 #[serde(transparent)]
 pub struct LoadId(pub u64);
 
+/// Names a publication to the application that made it, from then until its answer.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct PublicationId(pub u64);
+
 /// 128 random bits that name a guest to itself: who holds them may be another connection of that
 /// guest. A secret, so [`fmt::Debug`] prints nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]

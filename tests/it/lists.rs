@@ -47,6 +47,7 @@ impl Server {
                     answer = self.apply(Input::RoomLoaded { room, load, log });
                 }
                 Effect::Append { .. }
+                | Effect::Answer { .. }
                 | Effect::Close { .. }
                 | Effect::FetchPage(_)
                 | Effect::ReleaseRoom { .. } => {}

@@ -91,7 +91,7 @@ fn i_2_presence_agrees_in_both_directions() {
 }
 
 #[test]
-fn i_3_a_room_has_a_member_or_a_waiting_join() {
+fn i_3_a_room_has_a_member_or_something_waits_for_it() {
     holds("I-3");
 }
 
@@ -156,7 +156,7 @@ fn t_7_nothing_follows_a_close() {
 }
 
 #[test]
-fn t_8_every_request_is_answered_once_and_in_order() {
+fn t_8_every_request_and_publication_is_answered_once_and_in_order() {
     holds("T-8");
 }
 

@@ -4,14 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use parlor_core::protocol::RequestKind;
-use parlor_core::types::{LoadId, MessageText};
+use parlor_core::types::{LoadId, MessageText, PublicationId};
 use parlor_core::{
-    ConnId, Epoch, Event, Input, Invariant, Limits, Request, ResumeToken, RoomId, State, StoredLog,
-    Timestamp, Username, step,
+    ConnId, Epoch, Event, Input, Invariant, Limits, Publication, Request, ResumeToken, RoomId,
+    State, StoredLog, Timestamp, Username, step,
 };
 use serde_json::{Value, json};
 
-/// Two members of room `r` who both said something, and a join that waits for room `w`.
+/// Two members of room `r` who both said something, a join and a publication that wait for room
+/// `w`, and one that alone waits for room `v`.
 fn state() -> State {
     let room = |id| RoomId::new(id).unwrap();
     let received = |conn, kind| Input::Received {
@@ -42,6 +43,15 @@ fn state() -> State {
         };
         received(conn, kind)
     };
+    let publish = |number, id| Input::Published {
+        room: room(id),
+        publication: Publication {
+            id: PublicationId(number),
+            from: Username::new("bot").unwrap(),
+            text: MessageText::new("x").unwrap(),
+            client_msg_id: None,
+        },
+    };
     let loaded = Input::RoomLoaded {
         room: room("r"),
         load: LoadId(0),
@@ -56,6 +66,8 @@ fn state() -> State {
         say(1, "one"),
         say(2, "two"),
         join(1, "w", "ann"),
+        publish(1, "w"),
+        publish(2, "v"),
     ];
     let limits = Limits {
         tail_entries: 3,
@@ -123,7 +135,9 @@ fn i_3_a_room_that_nobody_is_in_is_found() {
     assert_eq!(broken.check().unwrap_err().invariant, is);
     breaks("/presence/rooms/r/loading", json!(0), is);
     breaks("/presence/rooms/w/loading", json!(null), is);
-    breaks("/next_load", json!(1), is);
+    breaks("/presence/rooms/v/loading", json!(null), is);
+    breaks("/presence/rooms/v/waiting", json!([]), is);
+    breaks("/next_load", json!(2), is);
     breaks("/logs", json!({}), is);
 }
 
@@ -133,6 +147,10 @@ fn i_4_a_limit_that_does_not_hold_is_found() {
     breaks("/limits/rooms_per_connection", json!(1), is);
     breaks("/limits/members_per_room", json!(1), is);
     breaks("/limits/open_rooms", json!(1), is);
+    let publication = json!({ "Publication": {
+        "id": 4, "from": "bot", "text": "x", "client_msg_id": null,
+    }});
+    breaks("/presence/rooms/v/waiting", json!(vec![publication; 4]), is);
 }
 
 #[test]

@@ -43,6 +43,17 @@ pub enum Action {
         /// Which of [`FRAMES`].
         which: u8,
     },
+    /// The application says something.
+    Publish {
+        /// In which room.
+        room: u8,
+        /// Under which name.
+        name: u8,
+        /// Which text.
+        text: u8,
+        /// Under which `clientMsgId`, if any.
+        id: u8,
+    },
     /// The store answers a load, however late.
     AnswerLoad {
         /// Which of those under way.
@@ -235,7 +246,15 @@ impl Action {
                 history: d,
             },
             150..164 => Ask::Leave { room: a },
-            164..216 => Ask::Message {
+            206..216 => {
+                return Self::Publish {
+                    room: a,
+                    name: conn,
+                    text: b,
+                    id: c,
+                };
+            }
+            164..206 => Ask::Message {
                 room: a,
                 text: b,
                 id: c,

@@ -12,11 +12,11 @@ use parlor_core::protocol::{
     Delivery, ErrorMessage, Hello, History, Joined, Left, PROTOCOL, Pong, RoomInfo, RoomList,
     SERVER, Since, Typing, UserJoined, UserLeft, UserList,
 };
-use parlor_core::types::{ClientMsgId, LoadId, MessageText, Ref, RoomPattern};
+use parlor_core::types::{ClientMsgId, LoadId, MessageText, PublicationId, Ref, RoomPattern};
 use parlor_core::{
     Cause, CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Event, Fetch, Input, Limits, Page,
-    Refusal, Request, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, StoredLog, Timestamp,
-    Username,
+    Publication, Published, Refusal, Request, RequestKind, ResumeToken, RoomId, Seq, ServerMessage,
+    StoredLog, Timestamp, Username,
 };
 use serde::Deserialize;
 
@@ -36,6 +36,8 @@ pub struct Expected {
     pub got: Vec<(ConnId, Got)>,
     /// What the store is told, in this order.
     pub store: Vec<Effect>,
+    /// What the application is answered, in this order.
+    pub answers: Vec<(PublicationId, Result<Published, ErrorCode>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,8 +69,20 @@ struct Room {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    Loading(LoadId, Vec<Join>),
+    Loading(LoadId, Vec<Waiting>),
     Open(Log),
+}
+
+#[derive(Clone, Debug)]
+enum Waiting {
+    Join(Join),
+    Publication(Publication),
+}
+
+impl Waiting {
+    fn is_of(&self, id: ConnId) -> bool {
+        matches!(self, Self::Join(join) if join.conn == id)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -181,16 +195,9 @@ impl Model {
                 }
             }
             Input::Disconnected { conn, cause } => self.end(conn, cause),
+            Input::Published { room, publication } => self.published(&room, publication, now),
             Input::RoomLoaded { room, load, log } => self.loaded(&room, load, &log),
-            Input::LoadFailed { room, load } => {
-                for join in self.take_waiting(&room, load) {
-                    self.situations
-                        .insert("a join waited for a load that failed");
-                    let asked = (join.conn, &join.reference);
-                    self.refuse(asked, ErrorCode::StoreUnavailable.into(), Some(&room), None);
-                }
-                self.drop_empty_room(&room);
-            }
+            Input::LoadFailed { room, load } => self.load_failed(&room, load),
             Input::PageFetched { fetch, page } => self.fetched(&fetch, Some(page), now),
             Input::FetchFailed { fetch } => self.fetched(&fetch, None, now),
             Input::StoreFailed => self.store_fails = true,
@@ -275,10 +282,11 @@ impl Model {
             if !self.may_enter(id, &room) {
                 self.situations.insert("a waiting join was forbidden");
                 if let Phase::Loading(_, waiting) = &mut self.room_mut(&room).phase {
-                    let at = waiting.iter().position(|join| join.conn == id);
-                    let join = waiting.remove(at.expect("it waits there"));
-                    let asked = (id, &join.reference);
-                    self.refuse(asked, ErrorCode::Forbidden.into(), Some(&room), None);
+                    let at = waiting.iter().position(|waiting| waiting.is_of(id));
+                    if let Waiting::Join(join) = waiting.remove(at.expect("it waits there")) {
+                        let asked = (id, &join.reference);
+                        self.refuse(asked, ErrorCode::Forbidden.into(), Some(&room), None);
+                    }
                 }
                 self.drop_empty_room(&room);
             }
@@ -294,7 +302,7 @@ impl Model {
         }
         for room in self.rooms_awaited_by(id) {
             if let Phase::Loading(_, waiting) = &mut self.room_mut(&room).phase {
-                waiting.retain(|join| join.conn != id);
+                waiting.retain(|waiting| !waiting.is_of(id));
             }
             self.drop_empty_room(&room);
         }
@@ -314,9 +322,21 @@ impl Model {
             self.send(id, ServerMessage::Error(ErrorMessage(refusal)));
             self.out.got.push((id, Got::Close(CloseReason::GoingAway)));
         }
+        let mut rooms = std::mem::take(&mut self.rooms);
+        rooms.sort_by(|one, other| one.id.cmp(&other.id));
+        for room in rooms {
+            if let Phase::Loading(_, waiting) = room.phase {
+                for waiting in waiting {
+                    if let Waiting::Publication(publication) = waiting {
+                        self.situations
+                            .insert("a publication waited when the server went away");
+                        self.answer(publication.id, Err(ErrorCode::ServerShutdown));
+                    }
+                }
+            }
+        }
         self.conns.clear();
         self.users.clear();
-        self.rooms.clear();
     }
 
     // Requests.
@@ -475,11 +495,7 @@ impl Model {
                 return Err(ErrorCode::RoomFull.into());
             }
             Some(_) => {}
-            None if self.rooms.len() >= self.limits.open_rooms as usize => {
-                return Err(ErrorCode::ServerFull.into());
-            }
-            None if self.store_fails => return Err(ErrorCode::StoreUnavailable.into()),
-            None => {}
+            None => self.can_load()?,
         }
         if let (None, Some(name)) = (own, username) {
             let token = self.conn(id).token;
@@ -487,22 +503,36 @@ impl Model {
             self.conn_mut(id).user = Some(number);
         }
         if self.room(room).is_none() {
-            let load = LoadId(self.loads_so_far);
-            self.loads_so_far += 1;
-            self.rooms.push(Room {
-                id: room.clone(),
-                phase: Phase::Loading(load, Vec::new()),
-                members: Vec::new(),
-                users: Vec::new(),
-            });
-            let room = room.clone();
-            self.out.store.push(Effect::LoadRoom { room, load });
+            self.begin_load(room);
         }
         match &mut self.room_mut(room).phase {
-            Phase::Loading(_, waiting) => waiting.push(join),
+            Phase::Loading(_, waiting) => waiting.push(Waiting::Join(join)),
             Phase::Open(_) => self.enter(room, &join),
         }
         Ok(())
+    }
+
+    fn can_load(&self) -> Result<(), ErrorCode> {
+        if self.rooms.len() >= self.limits.open_rooms as usize {
+            return Err(ErrorCode::ServerFull);
+        }
+        if self.store_fails {
+            return Err(ErrorCode::StoreUnavailable);
+        }
+        Ok(())
+    }
+
+    fn begin_load(&mut self, room: &RoomId) {
+        let load = LoadId(self.loads_so_far);
+        self.loads_so_far += 1;
+        self.rooms.push(Room {
+            id: room.clone(),
+            phase: Phase::Loading(load, Vec::new()),
+            members: Vec::new(),
+            users: Vec::new(),
+        });
+        let room = room.clone();
+        self.out.store.push(Effect::LoadRoom { room, load });
     }
 
     fn leave(
@@ -544,10 +574,7 @@ impl Model {
                 reference: reference.clone(),
             })
         };
-        let said_before = self.log(room).tail.iter().rev().find(|entry| {
-            id.is_some() && entry.client_msg_id == *id && entry.from.key() == from.key()
-        });
-        if let Some(entry) = said_before.cloned() {
+        if let Some(entry) = self.said_before(room, &from, id) {
             if entry.text != text {
                 return Err(ErrorCode::DuplicateId.into());
             }
@@ -566,6 +593,41 @@ impl Model {
             return Err(No(ErrorCode::RateLimited, Some(wait_ms)));
         }
         self.conn_mut(conn).said_at.push(now);
+        let entry = self.append(room, from, text, id, now);
+        for member in self.members(room) {
+            let plain = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
+            let message = if member == conn {
+                copy(&entry, false)
+            } else {
+                plain
+            };
+            self.send(member, message);
+        }
+        Ok(())
+    }
+
+    /// The entry of the same name and id that is still in the tail.
+    fn said_before(
+        &self,
+        room: &RoomId,
+        from: &Username,
+        id: &Option<ClientMsgId>,
+    ) -> Option<Arc<Entry>> {
+        let mut tail = self.log(room).tail.iter().rev();
+        let found = tail.find(|entry| {
+            id.is_some() && entry.client_msg_id == *id && entry.from.key() == from.key()
+        });
+        found.cloned()
+    }
+
+    fn append(
+        &mut self,
+        room: &RoomId,
+        from: Username,
+        text: MessageText,
+        id: &Option<ClientMsgId>,
+        now: Timestamp,
+    ) -> Arc<Entry> {
         let limits = self.limits.clone();
         let log = self.log_mut(room);
         let entry = Arc::new(Entry {
@@ -585,16 +647,87 @@ impl Model {
             entry: entry.clone(),
         };
         self.out.store.push(append);
-        for member in self.members(room) {
-            let plain = ServerMessage::Message(Delivery::plain(room.clone(), entry.clone()));
-            let message = if member == conn {
-                copy(&entry, false)
-            } else {
-                plain
-            };
-            self.send(member, message);
+        entry
+    }
+
+    // What the application says.
+
+    fn published(&mut self, room: &RoomId, publication: Publication, now: Timestamp) {
+        if self.room(room).is_some_and(Room::is_open) {
+            return self.publish(room, publication, false, now);
         }
-        Ok(())
+        let refused = match self.room(room) {
+            _ if self.shut_down => Some(ErrorCode::ServerShutdown),
+            Some(found) if found.publications() >= self.limits.tail_entries as usize => {
+                self.situations
+                    .insert("too many publications waited for a room");
+                Some(ErrorCode::RateLimited)
+            }
+            Some(_) => None,
+            None => self.can_load().err(),
+        };
+        if let Some(code) = refused {
+            return self.answer(publication.id, Err(code));
+        }
+        if self.room(room).is_none() {
+            self.begin_load(room);
+        }
+        if let Phase::Loading(_, waiting) = &mut self.room_mut(room).phase {
+            waiting.push(Waiting::Publication(publication));
+        }
+    }
+
+    /// Whoever waited for the room is known by the id alone.
+    fn publish(&mut self, room: &RoomId, what: Publication, waited: bool, now: Timestamp) {
+        let Publication {
+            id: publication,
+            from,
+            text,
+            client_msg_id: id,
+        } = what;
+        let epoch = self.log(room).epoch.clone();
+        let (entry, duplicate) = match self.said_before(room, &from, &id) {
+            Some(entry) if entry.text != text && !waited => {
+                return self.answer(publication, Err(ErrorCode::DuplicateId));
+            }
+            Some(entry) => {
+                self.situations.insert(if entry.text == text {
+                    "a publication was a retry"
+                } else {
+                    "a publication that waited was known by its id alone"
+                });
+                (entry, true)
+            }
+            None if self.store_fails => {
+                return self.answer(publication, Err(ErrorCode::StoreUnavailable));
+            }
+            None => {
+                self.situations
+                    .insert(match (self.members(room).is_empty(), waited) {
+                        (true, _) => "a publication found nobody in its room",
+                        (false, true) => "a publication waited behind a join",
+                        (false, false) => "a publication was said to those in a room",
+                    });
+                (self.append(room, from, text, &id, now), false)
+            }
+        };
+        if !duplicate {
+            for member in self.members(room) {
+                let plain = Delivery::plain(room.clone(), entry.clone());
+                self.send(member, ServerMessage::Message(plain));
+            }
+        }
+        let seq = entry.seq;
+        let stands = Published {
+            epoch,
+            seq,
+            duplicate,
+        };
+        self.answer(publication, Ok(stands));
+    }
+
+    fn answer(&mut self, publication: PublicationId, outcome: Result<Published, ErrorCode>) {
+        self.out.answers.push((publication, outcome));
     }
 
     fn typing(&mut self, conn: ConnId, room: &RoomId, active: bool) -> Result<(), No> {
@@ -770,7 +903,8 @@ impl Model {
             }
             return;
         }
-        if waiting.len() > 1 {
+        let is_join = |waiting: &&Waiting| matches!(waiting, Waiting::Join(_));
+        if waiting.iter().filter(is_join).count() > 1 {
             self.situations.insert("several joins waited for one room");
         }
         let log = serde_json::to_value(log).and_then(serde_json::from_value);
@@ -780,9 +914,39 @@ impl Model {
         }
         log.trim(room, &self.limits);
         self.room_mut(room).phase = Phase::Open(log);
-        for join in waiting {
-            self.enter(room, &join);
+        for waiting in waiting {
+            match waiting {
+                Waiting::Join(join) => self.enter(room, &join),
+                Waiting::Publication(publication) => {
+                    self.publish(room, publication, true, self.now);
+                }
+            }
         }
+        if self.members(room).is_empty() {
+            let room = room.clone();
+            self.out.store.push(Effect::ReleaseRoom { room });
+        }
+        self.drop_empty_room(room);
+    }
+
+    fn load_failed(&mut self, room: &RoomId, load: LoadId) {
+        let no = ErrorCode::StoreUnavailable;
+        for waiting in self.take_waiting(room, load) {
+            match waiting {
+                Waiting::Join(join) => {
+                    self.situations
+                        .insert("a join waited for a load that failed");
+                    let asked = (join.conn, &join.reference);
+                    self.refuse(asked, no.into(), Some(room), None);
+                }
+                Waiting::Publication(publication) => {
+                    self.situations
+                        .insert("a publication waited for a load that failed");
+                    self.answer(publication.id, Err(no));
+                }
+            }
+        }
+        self.drop_empty_room(room);
     }
 
     fn enter(&mut self, room: &RoomId, join: &Join) {
@@ -890,8 +1054,8 @@ impl Model {
         self.drop_empty_room(room);
     }
 
-    /// The joins that wait for `load`; none if nobody waits for it.
-    fn take_waiting(&mut self, room: &RoomId, load: LoadId) -> Vec<Join> {
+    /// What waits for `load`; nothing if nobody waits for it.
+    fn take_waiting(&mut self, room: &RoomId, load: LoadId) -> Vec<Waiting> {
         let found = self.rooms.iter_mut().find(|found| found.id == *room);
         match found.map(|found| &mut found.phase) {
             Some(Phase::Loading(expected, waiting)) if *expected == load => std::mem::take(waiting),
@@ -901,7 +1065,7 @@ impl Model {
 
     fn drop_empty_room(&mut self, room: &RoomId) {
         self.rooms
-            .retain(|found| found.id != *room || found.headcount() > 0);
+            .retain(|found| found.id != *room || found.headcount() + found.publications() > 0);
     }
 
     // Helpers.
@@ -1063,7 +1227,7 @@ impl Model {
 
     fn rooms_awaited_by(&self, conn: ConnId) -> Vec<RoomId> {
         self.rooms_where(|room| match &room.phase {
-            Phase::Loading(_, waiting) => waiting.iter().any(|join| join.conn == conn),
+            Phase::Loading(_, waiting) => waiting.iter().any(|waiting| waiting.is_of(conn)),
             Phase::Open(_) => false,
         })
     }
@@ -1083,8 +1247,19 @@ impl Room {
 
     fn headcount(&self) -> usize {
         match &self.phase {
-            Phase::Loading(_, waiting) => waiting.len(),
+            Phase::Loading(_, waiting) => waiting.len() - self.publications(),
             Phase::Open(_) => self.members.len(),
+        }
+    }
+
+    fn publications(&self) -> usize {
+        match &self.phase {
+            Phase::Loading(_, waiting) => {
+                let is_publication =
+                    |waiting: &&Waiting| matches!(waiting, Waiting::Publication(_));
+                waiting.iter().filter(is_publication).count()
+            }
+            Phase::Open(_) => 0,
         }
     }
 }

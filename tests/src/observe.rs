@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use parlor_core::encode::{encode, frame_bytes};
 use parlor_core::protocol::{Delivery, Left};
-use parlor_core::types::{LoadId, Ref};
+use parlor_core::types::{LoadId, PublicationId, Ref};
 use parlor_core::{
-    CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Fetch, Input, Limits, Page, Recipients,
-    RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, StoredLog, Timestamp, Username,
+    CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Fetch, Input, Limits, Page, Published,
+    Recipients, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, StoredLog,
+    Timestamp, Username,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -332,6 +333,8 @@ pub struct Observer {
     pub loads: Vec<(RoomId, LoadId)>,
     /// Fetches under way.
     pub fetches: Vec<Fetch>,
+    /// Publications without an answer.
+    pub publications: BTreeSet<PublicationId>,
     /// What this run came by.
     pub reached: Reached,
     gone: BTreeSet<ConnId>,
@@ -359,6 +362,7 @@ impl Observer {
             && self.store.logs == other.store.logs
             && self.loads == other.loads
             && self.fetches == other.fetches
+            && self.publications == other.publications
     }
 
     /// What decides how it goes on, as JSON. Sessions are left out: only frames ask them.
@@ -378,8 +382,13 @@ impl Observer {
         for kept in &self.store.logs {
             push(&mut logs, &kept.room, json!(kept));
         }
-        let fetches = &self.fetches;
-        json!({ "connections": connections, "loads": loads, "fetches": fetches, "logs": logs })
+        json!({
+            "connections": connections,
+            "loads": loads,
+            "fetches": self.fetches,
+            "publications": self.publications,
+            "logs": logs,
+        })
     }
 
     /// All clients go, and nothing that was under way is answered.
@@ -389,6 +398,7 @@ impl Observer {
         self.clients.clear();
         self.loads.clear();
         self.fetches.clear();
+        self.publications.clear();
     }
 
     /// What `input` led to: checks it and returns what each connection got.
@@ -426,6 +436,10 @@ impl Observer {
                         got.push((conn, Got::Message(message.clone())));
                     }
                 }
+                Effect::Answer {
+                    publication,
+                    outcome,
+                } => self.answered(*publication, outcome)?,
                 Effect::Close { conn, reason } => {
                     self.client(*conn)?;
                     self.reached.closes.insert(*reason);
@@ -463,6 +477,10 @@ impl Observer {
                 self.gone.insert(*conn);
                 return;
             }
+            Input::Published { publication, .. } => {
+                self.publications.insert(publication.id);
+                return;
+            }
             Input::Connected { .. }
             | Input::Identified { .. }
             | Input::RoomLoaded { .. }
@@ -477,6 +495,26 @@ impl Observer {
         if let Ok(client) = self.client(conn) {
             client.asked.push(question);
         }
+    }
+
+    /// T-8: a publication has one answer. T-5: it is stored before that.
+    fn answered(
+        &mut self,
+        publication: PublicationId,
+        outcome: &Result<Published, ErrorCode>,
+    ) -> Result<(), Failure> {
+        let waited = self.publications.remove(&publication);
+        self.reached.rule("T-8", waited, || {
+            format!("{publication:?} is answered without a question: {outcome:?}")
+        })?;
+        let Ok(Published { epoch, seq, .. }) = outcome else {
+            return Ok(());
+        };
+        let mut logs = self.store.logs.iter().filter(|kept| kept.epoch == *epoch);
+        let is_stored = logs.any(|kept| kept.entries.len() as u64 >= seq.0);
+        self.reached.rule("T-5", is_stored, || {
+            format!("{publication:?} is answered before it is stored: {outcome:?}")
+        })
     }
 
     /// T-7 and T-9: nothing for whoever is gone or never was.
@@ -620,7 +658,10 @@ impl Observer {
             self.reached
                 .rule("T-8", done, || format!("no answer to {:?}", client.asked))?;
         }
-        Ok(())
+        let waiting = &self.publications;
+        self.reached.rule("T-8", waiting.is_empty(), || {
+            format!("no answer to {waiting:?}")
+        })
     }
 }
 

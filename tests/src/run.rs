@@ -6,10 +6,11 @@ use std::sync::Arc;
 use parlor_core::event::Identity;
 use parlor_core::protocol::{PROTOCOL, Since};
 use parlor_core::session::Verdict;
-use parlor_core::types::{ClientMsgId, LoadId, MessageText, Ref, RoomPattern};
+use parlor_core::types::{ClientMsgId, LoadId, MessageText, PublicationId, Ref, RoomPattern};
 use parlor_core::{
-    Cause, ConnId, Effect, Epoch, Event, Fetch, Input, Limits, Recipients, Request, RequestKind,
-    ResumeToken, RoomId, Seq, ServerMessage, Session, State, StoredLog, Timestamp, Username, step,
+    Cause, ConnId, Effect, Epoch, ErrorCode, Event, Fetch, Input, Limits, Publication, Published,
+    Recipients, Request, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, State,
+    StoredLog, Timestamp, Username, step,
 };
 use serde_json::Value;
 
@@ -212,6 +213,7 @@ impl World {
             | Action::Identify { .. }
             | Action::Request { .. }
             | Action::Frame { .. }
+            | Action::Publish { .. }
             | Action::AnswerLoad { .. }
             | Action::StrayLoad { .. }
             | Action::AnswerFetch { .. }
@@ -309,6 +311,20 @@ impl World {
                     }
                 }
             }
+            Action::Publish {
+                room,
+                name,
+                text,
+                id,
+            } => Input::Published {
+                room: pick_room(room),
+                publication: Publication {
+                    id: self.free_publication(),
+                    from: pick_name(name),
+                    text: pick_text(text),
+                    client_msg_id: pick_id(id),
+                },
+            },
             Action::AnswerLoad { which, how } => {
                 let loads = &mut self.observer.loads;
                 let (room, load) = loads.remove(usize::from(which).checked_rem(loads.len())?);
@@ -389,10 +405,7 @@ impl World {
             Ask::Message { room, text, id } => RequestKind::Message {
                 room: room_of(room),
                 text: pick_text(text),
-                client_msg_id: (id % 2 == 1).then(|| {
-                    let id = format!("id{}", id / 2 % 4);
-                    ClientMsgId::new(&id).expect("it is short")
-                }),
+                client_msg_id: pick_id(id),
             },
             Ask::Typing { room } => RequestKind::Typing {
                 active: room < 128,
@@ -466,6 +479,14 @@ impl World {
         clients.any(|client| client.conn == conn && client.is_held())
     }
 
+    /// The least that none without an answer has, so that worlds which differ in nothing else are
+    /// the same.
+    fn free_publication(&self) -> PublicationId {
+        let waiting = &self.observer.publications;
+        let mut all = (0..).map(PublicationId);
+        all.find(|id| !waiting.contains(id)).unwrap_or_default()
+    }
+
     fn next_ref(&mut self) -> Ref {
         self.refs_so_far += 1;
         Ref::new(&format!("r{}", self.refs_so_far)).expect("it is short")
@@ -489,6 +510,7 @@ impl World {
             .observer
             .observe(&event.input, &effects, &self.limits)?;
         self.compare(&event, &expected.store, store_side(&effects))?;
+        self.compare(&event, &expected.answers, answers(&effects))?;
         self.check_page(&event, &got)?;
         self.compare(&event, &by_conn(expected.got), by_conn(got))?;
         self.observer
@@ -583,19 +605,31 @@ impl World {
         })
     }
 
-    /// T-4: a refused request changes nothing. The clock is held, since it always goes on.
+    /// T-4: a refused request or publication changes nothing. The clock is held, since it always
+    /// goes on.
     fn check_refusal(&mut self, before: &State, event: &Event) -> Result<(), Failure> {
-        let Input::Received { conn, .. } = event.input else {
+        if !matches!(
+            event.input,
+            Input::Received { .. } | Input::Published { .. }
+        ) {
             return Ok(());
-        };
+        }
         let at = Timestamp(0);
         let input = event.input.clone();
         let (after, effects) = step(before.clone(), Event { at, input });
-        let refuses = |effect: &Effect| {
-            let Effect::Send { to, message } = effect else {
-                return false;
-            };
-            *to == Recipients::One(conn) && matches!(message, ServerMessage::Error(_))
+        let conn = event.input.conn();
+        let refuses = |effect: &Effect| match effect {
+            Effect::Send {
+                to: Recipients::One(to),
+                message: ServerMessage::Error(_),
+            } => Some(*to) == conn,
+            Effect::Answer { outcome, .. } => outcome.is_err(),
+            Effect::Send { .. }
+            | Effect::Append { .. }
+            | Effect::Close { .. }
+            | Effect::LoadRoom { .. }
+            | Effect::FetchPage(_)
+            | Effect::ReleaseRoom { .. } => false,
         };
         let is_refused = effects.iter().any(refuses);
         let is_closed = effects
@@ -703,6 +737,13 @@ fn pick_text(index: u8) -> MessageText {
     MessageText::new(&text).expect("it is a good text")
 }
 
+fn pick_id(index: u8) -> Option<ClientMsgId> {
+    (index % 2 == 1).then(|| {
+        let id = format!("id{}", index / 2 % 4);
+        ClientMsgId::new(&id).expect("it is short")
+    })
+}
+
 fn identified(conn: ConnId, subject: Username, rooms: Option<&[&str]>) -> Input {
     let pattern = |&pattern: &&str| RoomPattern(pattern.into());
     let rooms = rooms.map(|rooms| rooms.iter().map(pattern).collect::<Arc<[_]>>());
@@ -712,13 +753,29 @@ fn identified(conn: ConnId, subject: Username, rooms: Option<&[&str]>) -> Input 
 
 fn store_side(effects: &[Effect]) -> Vec<Effect> {
     let all = effects.iter().filter(|effect| match effect {
-        Effect::Send { .. } | Effect::Close { .. } => false,
+        Effect::Send { .. } | Effect::Answer { .. } | Effect::Close { .. } => false,
         Effect::Append { .. }
         | Effect::LoadRoom { .. }
         | Effect::FetchPage(_)
         | Effect::ReleaseRoom { .. } => true,
     });
     all.cloned().collect()
+}
+
+fn answers(effects: &[Effect]) -> Vec<(PublicationId, Result<Published, ErrorCode>)> {
+    let answers = effects.iter().filter_map(|effect| match effect {
+        Effect::Answer {
+            publication,
+            outcome,
+        } => Some((*publication, outcome.clone())),
+        Effect::Send { .. }
+        | Effect::Append { .. }
+        | Effect::Close { .. }
+        | Effect::LoadRoom { .. }
+        | Effect::FetchPage(_)
+        | Effect::ReleaseRoom { .. } => None,
+    });
+    answers.collect()
 }
 
 fn by_conn(all: Vec<(ConnId, Got)>) -> BTreeMap<ConnId, Vec<Got>> {

@@ -19,6 +19,8 @@
 //! hold pages, release pages
 //! next load fails, next page fails
 //! store fails, store recovers
+//! publish in general as Bot: hello      the application says something; a word in brackets behind
+//!                                        the name, as in `Bot [id-1]`, is its `clientMsgId`
 //! shutdown
 //! ```
 //!
@@ -31,11 +33,11 @@ use std::sync::Arc;
 
 use parlor_core::encode::encode;
 use parlor_core::session::{Due, Verdict};
-use parlor_core::types::{LoadId, RoomPattern};
+use parlor_core::types::{ClientMsgId, LoadId, MessageText, PublicationId, RoomPattern};
 use parlor_core::{
     Cause, CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Event, Fetch, Identity, Input,
-    Limits, Page, Recipients, ResumeToken, RoomId, Seq, ServerMessage, Session, State, StoredLog,
-    Timestamp, Username,
+    Limits, Page, Publication, Published, Recipients, ResumeToken, RoomId, Seq, ServerMessage,
+    Session, State, StoredLog, Timestamp, Username,
 };
 
 /// When every script begins: 14 November 2023, 22:13:20 UTC.
@@ -105,6 +107,7 @@ struct Stage {
     state: State,
     now: Timestamp,
     connections: u32,
+    publications: u64,
     clients: BTreeMap<String, Client>,
     store: Store,
     transcript: Transcript,
@@ -213,6 +216,7 @@ impl Stage {
             limits,
             now: START,
             connections: 0,
+            publications: 0,
             clients: BTreeMap::new(),
             store: Store::default(),
             transcript: Transcript::default(),
@@ -223,6 +227,9 @@ impl Stage {
     fn perform(&mut self, line: &str) {
         if line.starts_with('#') {
             return;
+        }
+        if let Some(said) = line.strip_prefix("publish in ") {
+            return self.publish(said);
         }
         if let Some((name, frame)) = line.split_once(':')
             && !name.contains(' ')
@@ -312,6 +319,24 @@ impl Stage {
         self.happen(Input::Identified { conn, identity });
     }
 
+    fn publish(&mut self, said: &str) {
+        let (head, text) = said.split_once(": ").expect("it says something");
+        let (room, name) = head.split_once(" as ").expect("somebody says it");
+        let (name, id) = match name.strip_suffix(']').map(|name| name.split_once(" [")) {
+            Some(Some((name, id))) => (name, Some(id)),
+            Some(None) | None => (name, None),
+        };
+        self.publications += 1;
+        let publication = Publication {
+            id: PublicationId(self.publications),
+            from: Username::new(name).expect("it is a good name"),
+            text: MessageText::new(text).expect("it is a good text"),
+            client_msg_id: id.map(|id| ClientMsgId::new(id).expect("it is a good id")),
+        };
+        let room = RoomId::new(room).expect("it is a good room");
+        self.happen(Input::Published { room, publication });
+    }
+
     fn frame(&mut self, name: &str, text: &str) {
         let now = self.now;
         let verdict = self.client(name).session.text(text, now);
@@ -390,6 +415,27 @@ impl Stage {
             }
             Effect::Send { to, message } => {
                 self.send(&to, &message);
+                None
+            }
+            Effect::Answer {
+                publication,
+                outcome,
+            } => {
+                let outcome = match outcome {
+                    Ok(Published {
+                        epoch,
+                        seq,
+                        duplicate,
+                    }) => {
+                        let again = if duplicate { ", a duplicate" } else { "" };
+                        format!("{} of {epoch}{again}", seq.0)
+                    }
+                    Err(code) => {
+                        self.transcript.codes.insert(code);
+                        code.to_string()
+                    }
+                };
+                self.tell(&format!("    publication {} <- {outcome}", publication.0));
                 None
             }
             Effect::Close { conn, reason } => {

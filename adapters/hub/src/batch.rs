@@ -124,6 +124,7 @@ fn bytes(effect: &Effect) -> usize {
             message: ServerMessage::Message(delivery),
         } => delivery.entry.text.as_str().len(),
         Effect::Send { .. }
+        | Effect::Answer { .. }
         | Effect::Close { .. }
         | Effect::LoadRoom { .. }
         | Effect::FetchPage(_)

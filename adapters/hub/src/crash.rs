@@ -141,6 +141,7 @@ fn entries(event: &Event) -> usize {
         | Input::Received { .. }
         | Input::Refused { .. }
         | Input::Disconnected { .. }
+        | Input::Published { .. }
         | Input::LoadFailed { .. }
         | Input::FetchFailed { .. }
         | Input::StoreFailed

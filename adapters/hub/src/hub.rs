@@ -339,6 +339,7 @@ impl Hub {
                     ..
                 }
                 | Effect::Append { .. }
+                | Effect::Answer { .. }
                 | Effect::Close { .. }
                 | Effect::LoadRoom { .. }
                 | Effect::ReleaseRoom { .. } => {}
@@ -408,7 +409,7 @@ impl Hub {
     fn carry_out(&mut self, mut batch: Batch) {
         for step in batch.steps() {
             match step {
-                Step::Effect(Effect::Append { .. }) => {}
+                Step::Effect(Effect::Append { .. } | Effect::Answer { .. }) => {}
                 Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
                 Step::Effect(Effect::Close { conn, reason }) => {
                     self.fanout.close(conn, Some(reason));
@@ -708,6 +709,7 @@ fn may_answer(input: &Input) -> bool {
         Input::Connected { .. }
         | Input::Refused { .. }
         | Input::Disconnected { .. }
+        | Input::Published { .. }
         | Input::StoreFailed
         | Input::StoreRecovered
         | Input::Shutdown => false,

@@ -370,6 +370,7 @@ kinds! {
     request!(RequestKind::Ping) => Ping, "ping";
     Input::Refused { .. } => Refused, "refused";
     Input::Disconnected { .. } => Disconnected, "disconnected";
+    Input::Published { .. } => Published, "published";
     Input::RoomLoaded { .. } => RoomLoaded, "room_loaded";
     Input::LoadFailed { .. } => LoadFailed, "load_failed";
     Input::PageFetched { .. } => PageFetched, "page_fetched";

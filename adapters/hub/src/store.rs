@@ -106,6 +106,7 @@ impl Append {
                 entry: entry.clone(),
             }),
             Effect::Send { .. }
+            | Effect::Answer { .. }
             | Effect::Close { .. }
             | Effect::LoadRoom { .. }
             | Effect::FetchPage(_)

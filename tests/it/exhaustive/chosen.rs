@@ -115,6 +115,27 @@ fn two_clients_with_messages_that_grow_too_old() {
 }
 
 #[test]
+fn two_clients_and_the_application() {
+    let publish = |text, id| Action::Publish {
+        room: A,
+        name: ANN,
+        text,
+        id,
+    };
+    let more = [
+        publish(0, 0),
+        publish(0, 1),
+        publish(3, 1),
+        answer_load(7),
+        Action::StoreFailed,
+        Action::Shutdown,
+    ];
+    let start = [Action::Connect, Action::Connect];
+    let found = explore(Setup::small(0), start.to_vec(), &more);
+    assert_eq!(found, (145_605, 29_871));
+}
+
+#[test]
 fn two_clients_with_tokens() {
     let identify = |conn, name: u8, rooms| Action::Identify {
         conn,

@@ -100,7 +100,7 @@ impl Server {
                         inputs.push(Input::PageFetched { fetch, page });
                     }
                     Effect::Close { .. } => is_open = false,
-                    Effect::Append { .. } | Effect::ReleaseRoom { .. } => {}
+                    Effect::Append { .. } | Effect::Answer { .. } | Effect::ReleaseRoom { .. } => {}
                 }
             }
         }

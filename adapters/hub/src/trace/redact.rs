@@ -36,12 +36,14 @@ impl Redactor {
     /// Replaces what is secret in an event that was answered so.
     pub(crate) fn event(self, event: &mut Event, other_text: bool) {
         event.redact(&self);
-        if other_text
-            && self.0 == Texts::Redacted
-            && let Input::Received { request, .. } = &mut event.input
-            && let RequestKind::Message { text, .. } = &mut request.kind
-        {
-            *text = filled(text, 1);
+        if other_text && self.0 == Texts::Redacted {
+            if let Input::Received { request, .. } = &mut event.input
+                && let RequestKind::Message { text, .. } = &mut request.kind
+            {
+                *text = filled(text, 1);
+            } else if let Input::Published { publication, .. } = &mut event.input {
+                publication.text = filled(&publication.text, 1);
+            }
         }
     }
 }
@@ -63,7 +65,8 @@ impl Redact for Redactor {
     }
 }
 
-/// Whether these effects refuse a message because its id was used for another text.
+/// Whether these effects refuse a message, or a publication, because its id was used for another
+/// text.
 pub(crate) fn refuse_other_text(effects: &[Effect]) -> bool {
     // Such a refusal is all that comes of it.
     matches!(
@@ -74,6 +77,9 @@ pub(crate) fn refuse_other_text(effects: &[Effect]) -> bool {
                 code: ErrorCode::DuplicateId,
                 ..
             })),
+        }] | [Effect::Answer {
+            outcome: Err(ErrorCode::DuplicateId),
+            ..
         }]
     )
 }

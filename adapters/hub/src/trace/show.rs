@@ -89,6 +89,7 @@ pub fn event(event: &Recorded) -> String {
         | Input::Identified { .. }
         | Input::Refused { .. }
         | Input::Disconnected { .. }
+        | Input::Published { .. }
         | Input::RoomLoaded { .. }
         | Input::LoadFailed { .. }
         | Input::PageFetched { .. }

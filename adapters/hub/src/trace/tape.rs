@@ -66,6 +66,7 @@ impl Fed {
             Input::RoomLoaded { log, .. } => log.tail().iter().map(|it| entry(&it.text)).sum(),
             Input::PageFetched { page, .. } => page.entries.iter().map(|it| entry(&it.text)).sum(),
             Input::Received { request, .. } => request.kind.text().map_or(0, entry),
+            Input::Published { publication, .. } => entry(&publication.text),
             Input::Connected { .. }
             | Input::Identified { .. }
             | Input::Refused { .. }
@@ -92,6 +93,7 @@ impl Fed {
                 | ServerMessage::Error(_) => EFFECT,
             },
             Effect::Append { .. }
+            | Effect::Answer { .. }
             | Effect::Close { .. }
             | Effect::LoadRoom { .. }
             | Effect::FetchPage(_)

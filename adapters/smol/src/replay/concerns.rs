@@ -18,7 +18,9 @@ fn room_of(input: &Input) -> Option<&RoomId> {
     match input {
         Input::Received { request, .. } => request.kind.room(),
         Input::Refused { refusal, .. } => refusal.room.as_ref(),
-        Input::RoomLoaded { room, .. } | Input::LoadFailed { room, .. } => Some(room),
+        Input::Published { room, .. }
+        | Input::RoomLoaded { room, .. }
+        | Input::LoadFailed { room, .. } => Some(room),
         Input::PageFetched { fetch, .. } | Input::FetchFailed { fetch } => Some(&fetch.room),
         Input::Connected { .. }
         | Input::Identified { .. }
@@ -35,7 +37,7 @@ fn room_of_effect(effect: &Effect) -> Option<&RoomId> {
         | Effect::LoadRoom { room, .. }
         | Effect::ReleaseRoom { room } => Some(room),
         Effect::FetchPage(fetch) => Some(&fetch.room),
-        Effect::Close { .. } => None,
+        Effect::Answer { .. } | Effect::Close { .. } => None,
         Effect::Send { message, .. } => match message {
             ServerMessage::Joined(joined) => Some(&joined.room_id),
             ServerMessage::Left(left) => Some(&left.room_id),
@@ -61,6 +63,9 @@ fn reaches(effect: &Effect, wanted: ConnId) -> bool {
         },
         Effect::Close { conn, .. } => *conn == wanted,
         Effect::FetchPage(fetch) => fetch.conn == wanted,
-        Effect::Append { .. } | Effect::LoadRoom { .. } | Effect::ReleaseRoom { .. } => false,
+        Effect::Append { .. }
+        | Effect::Answer { .. }
+        | Effect::LoadRoom { .. }
+        | Effect::ReleaseRoom { .. } => false,
     }
 }
