@@ -212,6 +212,8 @@ pub enum Effect {
         /// Where it stands, or why it does not.
         outcome: Result<Published, ErrorCode>,
     },
+    /// Tell the application who came or went, if it wants to know.
+    Tell(Change),
     /// Close a connection. The state has forgotten it already.
     Close {
         /// Which.
@@ -234,6 +236,30 @@ pub enum Effect {
         /// Which.
         room: RoomId,
     },
+}
+
+/// A user came into a room or went out of it (T-11). One with several connections does so with the
+/// first and the last of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Change {
+    /// It came.
+    Joined {
+        /// Into which room.
+        room: RoomId,
+        /// Who.
+        username: Username,
+    },
+    /// It went.
+    Left {
+        /// Out of which room.
+        room: RoomId,
+        /// Who.
+        username: Username,
+        /// Why.
+        cause: Cause,
+    },
+    /// Everybody went out of every room at once: the server goes away.
+    AllLeft,
 }
 
 /// Who gets a message.

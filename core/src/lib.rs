@@ -24,7 +24,8 @@
 //! 5. Carry out the effects in their order. What stands behind an [`Effect::Append`] waits until
 //!    the entry is stored.
 //! 6. Answer [`Effect::LoadRoom`] and [`Effect::FetchPage`] with the inputs that they name.
-//!    [`Effect::Answer`] is for whoever made an [`Input::Published`].
+//!    [`Effect::Answer`] is for whoever made an [`Input::Published`], [`Effect::Tell`] for whoever
+//!    wants to know who is there.
 //!    [`Effect::Close`] means that the state has forgotten the connection; its socket may live on
 //!    for its last frames.
 //!
@@ -105,7 +106,9 @@ pub mod types;
 pub use check::{Invariant, Violation};
 pub use entry::Entry;
 pub use error::{Cause, CloseReason, ErrorCode};
-pub use event::{Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients};
+pub use event::{
+    Change, Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients,
+};
 pub use limits::Limits;
 pub use log::{Page, StoredLog};
 pub use protocol::{Refusal, Request, RequestKind, ServerMessage};

@@ -82,6 +82,7 @@ impl Effect {
                 | ServerMessage::Error(_) => {}
             },
             Self::Answer { .. }
+            | Self::Tell(_)
             | Self::Close { .. }
             | Self::LoadRoom { .. }
             | Self::FetchPage(_)

@@ -14,7 +14,9 @@ use crate::check::{Invariant, Violation, ensure};
 use crate::encode::{encode, frame_bytes};
 use crate::entry::{Entry, escaped_bytes};
 use crate::error::{Cause, CloseReason, ErrorCode};
-use crate::event::{Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients};
+use crate::event::{
+    Change, Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients,
+};
 use crate::limits::Limits;
 use crate::log::{Log, Page, StoredLog, newest};
 use crate::presence::{Exit, Join, Presence, Waiting};
@@ -271,7 +273,8 @@ impl State {
         for publication in self.presence.publications() {
             effects.push(answer(publication.id, Err(ErrorCode::ServerShutdown)));
         }
-        // Everybody goes at once, so nobody is told that anybody left.
+        // Everybody goes at once, so nobody is told that somebody left.
+        effects.push(Effect::Tell(Change::AllLeft));
         self.presence = Presence::default();
         self.logs.clear();
     }
@@ -557,6 +560,10 @@ impl State {
         let conn = join.conn;
         let first_of_user = self.presence.enter(conn, room);
         if first_of_user && let Some(username) = self.presence.username(conn).cloned() {
+            effects.push(Effect::Tell(Change::Joined {
+                room: room.clone(),
+                username: username.clone(),
+            }));
             let joined = UserJoined {
                 room_id: room.clone(),
                 username,
@@ -619,7 +626,7 @@ impl State {
     }
 
     /// Ends a membership and tells those who stay; the last one takes the room along, not its log.
-    fn exit(&mut self, conn: ConnId, room: &RoomId, reason: Cause, effects: &mut Vec<Effect>) {
+    fn exit(&mut self, conn: ConnId, room: &RoomId, cause: Cause, effects: &mut Vec<Effect>) {
         let username = self.presence.username(conn).cloned();
         let Some(Exit {
             last_of_user,
@@ -628,16 +635,22 @@ impl State {
         else {
             return;
         };
-        if emptied {
-            self.logs.remove(room);
-            effects.push(Effect::ReleaseRoom { room: room.clone() });
-        } else if last_of_user && let Some(username) = username {
+        if last_of_user && let Some(username) = username {
+            effects.push(Effect::Tell(Change::Left {
+                room: room.clone(),
+                username: username.clone(),
+                cause,
+            }));
             let left = UserLeft {
                 room_id: room.clone(),
                 username,
-                reason,
+                reason: cause,
             };
             self.broadcast(room, None, ServerMessage::UserLeft(left), effects);
+        }
+        if emptied {
+            self.logs.remove(room);
+            effects.push(Effect::ReleaseRoom { room: room.clone() });
         }
     }
 

@@ -7,6 +7,7 @@ mod dice;
 mod ends;
 mod faults;
 mod metrics;
+mod observer;
 mod order;
 mod panics;
 mod pipe;

@@ -48,6 +48,7 @@ impl Server {
                 }
                 Effect::Append { .. }
                 | Effect::Answer { .. }
+                | Effect::Tell(_)
                 | Effect::Close { .. }
                 | Effect::FetchPage(_)
                 | Effect::ReleaseRoom { .. } => {}

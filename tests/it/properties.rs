@@ -171,6 +171,11 @@ fn t_10_an_answer_stays_within_its_bound() {
 }
 
 #[test]
+fn t_11_who_keeps_a_list_of_comings_and_goings_knows_who_is_where() {
+    holds("T-11");
+}
+
+#[test]
 fn has_more_is_the_truth() {
     holds("hasMore");
 }

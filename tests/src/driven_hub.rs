@@ -15,8 +15,8 @@ use parlor_core::{
 };
 use parlor_hub::trace::{Record, Texts};
 use parlor_hub::{
-    Append, Connection, CrashReport, Handle, Hub, HubConfig, HubError, HubGone, MemoryStore,
-    Metrics, Outlet, Store, StoreError, StoreWorker,
+    Append, Connection, CrashReport, Handle, Happened, Hub, HubConfig, HubError, HubGone,
+    MemoryStore, Metrics, Outlet, Store, StoreError, StoreWorker,
 };
 use prometheus_client::registry::Registry;
 
@@ -157,14 +157,37 @@ impl DrivenHub {
         inside: bool,
         recorder: impl FnOnce(&Tapes) -> Box<dyn Record>,
     ) -> Self {
-        Self::start_recorded(limits, recorder, |config| {
-            if inside {
-                let (hub, handle) = Hub::new(config, store.clone());
-                return (hub, handle, None);
-            }
-            let (hub, handle, worker) = Hub::with_store_thread(config, store.clone());
-            (hub, handle, Some(worker))
+        Self::start_recorded(limits, recorder, |config| Self::hub(config, store, inside))
+    }
+
+    /// With somebody who is told what happens, and a store as [`DrivenHub::recorded`] has it.
+    #[must_use]
+    pub fn observed(
+        limits: &Limits,
+        store: &ScriptedStore,
+        inside: bool,
+        observer: impl FnMut(Happened) + Send + 'static,
+    ) -> Self {
+        Self::start(limits, |config| {
+            let config = HubConfig {
+                observer: Some(Box::new(observer)),
+                ..config
+            };
+            Self::hub(config, store, inside)
         })
+    }
+
+    fn hub(
+        config: HubConfig,
+        store: &ScriptedStore,
+        inside: bool,
+    ) -> (Hub, Handle, Option<StoreWorker>) {
+        if inside {
+            let (hub, handle) = Hub::new(config, store.clone());
+            return (hub, handle, None);
+        }
+        let (hub, handle, worker) = Hub::with_store_thread(config, store.clone());
+        (hub, handle, Some(worker))
     }
 
     fn start_recorded(
@@ -184,6 +207,7 @@ impl DrivenHub {
             clock: Box::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             on_crash: Box::new(move |report| lock(&reports).push(report)),
             recorder: Some(recorder(&tapes)),
+            observer: None,
             metrics,
         });
         Self {

@@ -14,9 +14,9 @@ use parlor_core::protocol::{
 };
 use parlor_core::types::{ClientMsgId, LoadId, MessageText, PublicationId, Ref, RoomPattern};
 use parlor_core::{
-    Cause, CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Event, Fetch, Input, Limits, Page,
-    Publication, Published, Refusal, Request, RequestKind, ResumeToken, RoomId, Seq, ServerMessage,
-    StoredLog, Timestamp, Username,
+    Cause, Change, CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Event, Fetch, Input,
+    Limits, Page, Publication, Published, Refusal, Request, RequestKind, ResumeToken, RoomId, Seq,
+    ServerMessage, StoredLog, Timestamp, Username,
 };
 use serde::Deserialize;
 
@@ -36,8 +36,8 @@ pub struct Expected {
     pub got: Vec<(ConnId, Got)>,
     /// What the store is told, in this order.
     pub store: Vec<Effect>,
-    /// What the application is answered, in this order.
-    pub answers: Vec<(PublicationId, Result<Published, ErrorCode>)>,
+    /// What the application is told, in this order.
+    pub application: Vec<Effect>,
 }
 
 #[derive(Clone, Debug)]
@@ -335,6 +335,7 @@ impl Model {
                 }
             }
         }
+        self.out.application.push(Effect::Tell(Change::AllLeft));
         self.conns.clear();
         self.users.clear();
     }
@@ -727,7 +728,10 @@ impl Model {
     }
 
     fn answer(&mut self, publication: PublicationId, outcome: Result<Published, ErrorCode>) {
-        self.out.answers.push((publication, outcome));
+        self.out.application.push(Effect::Answer {
+            publication,
+            outcome,
+        });
     }
 
     fn typing(&mut self, conn: ConnId, room: &RoomId, active: bool) -> Result<(), No> {
@@ -958,6 +962,10 @@ impl Model {
         found.members.push(join.conn);
         if !found.users.contains(&user.number) {
             found.users.push(user.number);
+            self.out.application.push(Effect::Tell(Change::Joined {
+                room: room.clone(),
+                username: user.name.clone(),
+            }));
             let joined = UserJoined {
                 room_id: room.clone(),
                 username: user.name,
@@ -1029,7 +1037,7 @@ impl Model {
         self.replay(join.conn, room, replayed, Some(own.name.key()));
     }
 
-    fn exit(&mut self, conn: ConnId, room: &RoomId, reason: Cause) {
+    fn exit(&mut self, conn: ConnId, room: &RoomId, cause: Cause) {
         let user = self.user_of(conn).expect("a member has a name").clone();
         self.room_mut(room).members.retain(|&member| member != conn);
         let is_there = |&member: &ConnId| self.conn(member).user == Some(user.number);
@@ -1041,10 +1049,15 @@ impl Model {
         self.room_mut(room)
             .users
             .retain(|&number| number != user.number);
+        self.out.application.push(Effect::Tell(Change::Left {
+            room: room.clone(),
+            username: user.name.clone(),
+            cause,
+        }));
         let left = UserLeft {
             room_id: room.clone(),
             username: user.name,
-            reason,
+            reason: cause,
         };
         self.tell_others(conn, room, &ServerMessage::UserLeft(left));
         if self.members(room).is_empty() {

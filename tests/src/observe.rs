@@ -1,5 +1,6 @@
-//! What can be seen of a server from outside, by its clients and by its store, and the invariants
-//! that can be checked there: I-6 and T-1 to T-10. It knows no rule of the chat beyond them.
+//! What can be seen of a server from outside, by its clients, its store and the application that it
+//! is in, and the invariants
+//! that can be checked there: I-6 and T-1 to T-11. It knows no rule of the chat beyond them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,9 +10,9 @@ use parlor_core::encode::{encode, frame_bytes};
 use parlor_core::protocol::{Delivery, Left};
 use parlor_core::types::{LoadId, PublicationId, Ref};
 use parlor_core::{
-    CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Fetch, Input, Limits, Page, Published,
-    Recipients, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, StoredLog,
-    Timestamp, Username,
+    Change, CloseReason, ConnId, Effect, Entry, Epoch, ErrorCode, Fetch, Input, Limits, Page,
+    Published, Recipients, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session,
+    StoredLog, Timestamp, Username,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -335,6 +336,8 @@ pub struct Observer {
     pub fetches: Vec<Fetch>,
     /// Publications without an answer.
     pub publications: BTreeSet<PublicationId>,
+    /// Who is where, as the application was told.
+    told: BTreeMap<RoomId, BTreeSet<String>>,
     /// What this run came by.
     pub reached: Reached,
     gone: BTreeSet<ConnId>,
@@ -399,6 +402,7 @@ impl Observer {
         self.loads.clear();
         self.fetches.clear();
         self.publications.clear();
+        self.told.clear();
     }
 
     /// What `input` led to: checks it and returns what each connection got.
@@ -440,6 +444,7 @@ impl Observer {
                     publication,
                     outcome,
                 } => self.answered(*publication, outcome)?,
+                Effect::Tell(change) => self.told(change)?,
                 Effect::Close { conn, reason } => {
                     self.client(*conn)?;
                     self.reached.closes.insert(*reason);
@@ -515,6 +520,26 @@ impl Observer {
         self.reached.rule("T-5", is_stored, || {
             format!("{publication:?} is answered before it is stored: {outcome:?}")
         })
+    }
+
+    /// T-11: nobody comes twice, or goes without having come.
+    fn told(&mut self, change: &Change) -> Result<(), Failure> {
+        let is_new = match change {
+            Change::Joined { room, username } => {
+                let users = self.told.entry(room.clone()).or_default();
+                users.insert(username.to_string())
+            }
+            Change::Left { room, username, .. } => {
+                let users = self.told.entry(room.clone()).or_default();
+                users.remove(username.as_str())
+            }
+            Change::AllLeft => {
+                self.told.clear();
+                true
+            }
+        };
+        let reached = &mut self.reached;
+        reached.rule("T-11", is_new, || format!("{change:?} again"))
     }
 
     /// T-7 and T-9: nothing for whoever is gone or never was.
@@ -620,7 +645,8 @@ impl Observer {
         Ok(())
     }
 
-    /// T-6: what each client knows of a room's users is what `users_of` says.
+    /// T-6: what each client knows of a room's users is what `users_of` says. T-11: so is what the
+    /// application was told.
     ///
     /// # Errors
     /// When it is not.
@@ -632,6 +658,15 @@ impl Observer {
             let names = users.iter().map(|user| user.as_str().to_owned());
             names.collect::<BTreeSet<String>>()
         };
+        let seen = self.clients.iter().flat_map(|client| client.rooms.keys());
+        let rooms: BTreeSet<&RoomId> = self.told.keys().chain(seen).collect();
+        for room in rooms {
+            let told = self.told.get(room).cloned().unwrap_or_default();
+            let users = names(&users_of(room));
+            self.reached.rule("T-11", told == users, || {
+                format!("{told:?} are said to be in {room}, not {users:?}")
+            })?;
+        }
         for client in &self.clients {
             for (room, view) in &client.rooms {
                 let users = users_of(room);

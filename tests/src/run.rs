@@ -8,9 +8,9 @@ use parlor_core::protocol::{PROTOCOL, Since};
 use parlor_core::session::Verdict;
 use parlor_core::types::{ClientMsgId, LoadId, MessageText, PublicationId, Ref, RoomPattern};
 use parlor_core::{
-    Cause, ConnId, Effect, Epoch, ErrorCode, Event, Fetch, Input, Limits, Publication, Published,
-    Recipients, Request, RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, State,
-    StoredLog, Timestamp, Username, step,
+    Cause, ConnId, Effect, Epoch, Event, Fetch, Input, Limits, Publication, Recipients, Request,
+    RequestKind, ResumeToken, RoomId, Seq, ServerMessage, Session, State, StoredLog, Timestamp,
+    Username, step,
 };
 use serde_json::Value;
 
@@ -510,7 +510,8 @@ impl World {
             .observer
             .observe(&event.input, &effects, &self.limits)?;
         self.compare(&event, &expected.store, store_side(&effects))?;
-        self.compare(&event, &expected.answers, answers(&effects))?;
+        let told = application_side(&effects);
+        self.compare(&event, &expected.application, told)?;
         self.check_page(&event, &got)?;
         self.compare(&event, &by_conn(expected.got), by_conn(got))?;
         self.observer
@@ -626,6 +627,7 @@ impl World {
             Effect::Answer { outcome, .. } => outcome.is_err(),
             Effect::Send { .. }
             | Effect::Append { .. }
+            | Effect::Tell(_)
             | Effect::Close { .. }
             | Effect::LoadRoom { .. }
             | Effect::FetchPage(_)
@@ -753,7 +755,9 @@ fn identified(conn: ConnId, subject: Username, rooms: Option<&[&str]>) -> Input 
 
 fn store_side(effects: &[Effect]) -> Vec<Effect> {
     let all = effects.iter().filter(|effect| match effect {
-        Effect::Send { .. } | Effect::Answer { .. } | Effect::Close { .. } => false,
+        Effect::Send { .. } | Effect::Answer { .. } | Effect::Tell(_) | Effect::Close { .. } => {
+            false
+        }
         Effect::Append { .. }
         | Effect::LoadRoom { .. }
         | Effect::FetchPage(_)
@@ -762,20 +766,17 @@ fn store_side(effects: &[Effect]) -> Vec<Effect> {
     all.cloned().collect()
 }
 
-fn answers(effects: &[Effect]) -> Vec<(PublicationId, Result<Published, ErrorCode>)> {
-    let answers = effects.iter().filter_map(|effect| match effect {
-        Effect::Answer {
-            publication,
-            outcome,
-        } => Some((*publication, outcome.clone())),
+fn application_side(effects: &[Effect]) -> Vec<Effect> {
+    let all = effects.iter().filter(|effect| match effect {
+        Effect::Answer { .. } | Effect::Tell(_) => true,
         Effect::Send { .. }
         | Effect::Append { .. }
         | Effect::Close { .. }
         | Effect::LoadRoom { .. }
         | Effect::FetchPage(_)
-        | Effect::ReleaseRoom { .. } => None,
+        | Effect::ReleaseRoom { .. } => false,
     });
-    answers.collect()
+    all.cloned().collect()
 }
 
 fn by_conn(all: Vec<(ConnId, Got)>) -> BTreeMap<ConnId, Vec<Got>> {

@@ -438,6 +438,8 @@ impl Stage {
                 self.tell(&format!("    publication {} <- {outcome}", publication.0));
                 None
             }
+            // Who comes and goes is seen by what is sent.
+            Effect::Tell(_) => None,
             Effect::Close { conn, reason } => {
                 let name = self.name(conn);
                 self.closed(&name, reason);

@@ -125,6 +125,7 @@ fn bytes(effect: &Effect) -> usize {
         } => delivery.entry.text.as_str().len(),
         Effect::Send { .. }
         | Effect::Answer { .. }
+        | Effect::Tell(_)
         | Effect::Close { .. }
         | Effect::LoadRoom { .. }
         | Effect::FetchPage(_)

@@ -13,8 +13,8 @@ use async_channel::Receiver;
 use futures_lite::future;
 use parlor_core::protocol::ErrorMessage;
 use parlor_core::{
-    Cause, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, Refusal, ServerMessage,
-    State, Timestamp,
+    Cause, Change, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, Refusal,
+    ServerMessage, State, Timestamp,
 };
 use tracing::{debug, error, info, warn};
 
@@ -25,7 +25,7 @@ use crate::frame::text_frame;
 use crate::handle::{Handle, Shared};
 use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
 use crate::metrics::{Metrics, Moment, Tally};
-use crate::store::{Answer, Question, Store, StoreError, StoreLink, StoreWorker};
+use crate::store::{Answer, Append, Question, Store, StoreError, StoreLink, StoreWorker};
 use crate::trace::{Crashed, Record, Tape};
 
 /// Panics that are survived within [`RESTART_WINDOW_MS`].
@@ -48,8 +48,27 @@ pub struct HubConfig {
     pub on_crash: Box<dyn FnMut(CrashReport) + Send>,
     /// Takes what the core is fed, if anybody does.
     pub recorder: Option<Box<dyn Record>>,
+    /// Is told what happens, if anybody wants to know: in the order in which it happens, and not
+    /// before it is stored. The hub waits for it, so it must not wait itself, least of all for
+    /// the hub; a channel is a good place for what it is told.
+    ///
+    /// At a shutdown everybody leaves at once ([`Change::AllLeft`]), and so they do when the hub
+    /// begins anew, after a panic or when something could not be stored. What was said just before
+    /// that may be stored without having been told; what is told is stored. A panic in here is one of
+    /// the hub's. A hub that ends with an error says nothing more.
+    pub observer: Option<Box<dyn FnMut(Happened) + Send>>,
     /// Where it tells what it does.
     pub metrics: Metrics,
+}
+
+/// What an application may want to know. Exhaustive on purpose: whoever keeps a list by it has to
+/// know of everything that changes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// Somebody came or went.
+    Presence(Change),
+    /// Something was said, by anybody, and is stored.
+    Stored(Append),
 }
 
 impl fmt::Debug for HubConfig {
@@ -340,6 +359,7 @@ impl Hub {
                 }
                 | Effect::Append { .. }
                 | Effect::Answer { .. }
+                | Effect::Tell(_)
                 | Effect::Close { .. }
                 | Effect::LoadRoom { .. }
                 | Effect::ReleaseRoom { .. } => {}
@@ -409,7 +429,11 @@ impl Hub {
     fn carry_out(&mut self, mut batch: Batch) {
         for step in batch.steps() {
             match step {
-                Step::Effect(Effect::Append { .. } | Effect::Answer { .. }) => {}
+                Step::Effect(Effect::Append { room, epoch, entry }) => {
+                    self.tell(|| Happened::Stored(Append { room, epoch, entry }));
+                }
+                Step::Effect(Effect::Tell(change)) => self.tell(|| Happened::Presence(change)),
+                Step::Effect(Effect::Answer { .. }) => {}
                 Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
                 Step::Effect(Effect::Close { conn, reason }) => {
                     self.fanout.close(conn, Some(reason));
@@ -437,6 +461,12 @@ impl Hub {
         self.writing.append(&mut batch.received);
         batch.clear();
         self.spare = batch;
+    }
+
+    fn tell(&mut self, happened: impl FnOnce() -> Happened) {
+        if let Some(observer) = &mut self.config.observer {
+            observer(happened());
+        }
     }
 
     /// Encodes a message once, whoever it is for.
@@ -547,12 +577,12 @@ impl Hub {
         error!(%error, "messages cannot be stored: all clients reconnect, the store is reopened");
         self.config.metrics.store_failures.inc();
         self.shared.store_failed.store(true, Ordering::Relaxed);
-        self.rebuild(None);
         let wait_ms = REOPEN_MS.0;
         self.store_state = StoreState::Failed {
             reopen_at: self.now.plus_ms(wait_ms),
             wait_ms,
         };
+        self.rebuild(None);
         self.follow_up.push_back(Input::StoreFailed);
     }
 
@@ -664,6 +694,7 @@ impl Hub {
         if self.shutting_down {
             self.follow_up.push_back(Input::Shutdown);
         }
+        self.tell(|| Happened::Presence(Change::AllLeft));
     }
 }
 

@@ -26,7 +26,7 @@ pub use clock::Clock;
 pub use crash::CrashReport;
 pub use frame::{Frame, Opcode, close_frame, frame};
 pub use handle::{Connection, Handle, HubGone};
-pub use hub::{Hub, HubConfig, HubError};
+pub use hub::{Happened, Hub, HubConfig, HubError};
 pub use memory::{MemoryStore, Retention};
 pub use metrics::{Metrics, TurnedAway};
 pub use outlet::Outlet;

@@ -107,6 +107,7 @@ impl Append {
             }),
             Effect::Send { .. }
             | Effect::Answer { .. }
+            | Effect::Tell(_)
             | Effect::Close { .. }
             | Effect::LoadRoom { .. }
             | Effect::FetchPage(_)

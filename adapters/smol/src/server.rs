@@ -329,6 +329,7 @@ impl Server {
                 crash::keep(&report, &crash_dir, recording.as_deref());
             }),
             recorder,
+            observer: None,
             metrics: self.metrics.hub.clone(),
         };
         let (hub, handle, store) = self.store.start(config)?;

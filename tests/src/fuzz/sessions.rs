@@ -100,7 +100,10 @@ impl Server {
                         inputs.push(Input::PageFetched { fetch, page });
                     }
                     Effect::Close { .. } => is_open = false,
-                    Effect::Append { .. } | Effect::Answer { .. } | Effect::ReleaseRoom { .. } => {}
+                    Effect::Append { .. }
+                    | Effect::Answer { .. }
+                    | Effect::Tell(_)
+                    | Effect::ReleaseRoom { .. } => {}
                 }
             }
         }

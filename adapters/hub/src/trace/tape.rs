@@ -94,6 +94,7 @@ impl Fed {
             },
             Effect::Append { .. }
             | Effect::Answer { .. }
+            | Effect::Tell(_)
             | Effect::Close { .. }
             | Effect::LoadRoom { .. }
             | Effect::FetchPage(_)

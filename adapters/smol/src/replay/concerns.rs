@@ -1,7 +1,7 @@
 //! Whom an event concerns.
 
 use parlor_core::protocol::ErrorMessage;
-use parlor_core::{ConnId, Effect, Input, Recipients, RoomId, ServerMessage};
+use parlor_core::{Change, ConnId, Effect, Input, Recipients, RoomId, ServerMessage};
 
 /// Whether an event or what came of it is about `room`.
 pub(super) fn room(input: &Input, effects: &[Effect], room: &RoomId) -> bool {
@@ -37,7 +37,8 @@ fn room_of_effect(effect: &Effect) -> Option<&RoomId> {
         | Effect::LoadRoom { room, .. }
         | Effect::ReleaseRoom { room } => Some(room),
         Effect::FetchPage(fetch) => Some(&fetch.room),
-        Effect::Answer { .. } | Effect::Close { .. } => None,
+        Effect::Tell(Change::Joined { room, .. } | Change::Left { room, .. }) => Some(room),
+        Effect::Answer { .. } | Effect::Tell(Change::AllLeft) | Effect::Close { .. } => None,
         Effect::Send { message, .. } => match message {
             ServerMessage::Joined(joined) => Some(&joined.room_id),
             ServerMessage::Left(left) => Some(&left.room_id),
@@ -65,6 +66,7 @@ fn reaches(effect: &Effect, wanted: ConnId) -> bool {
         Effect::FetchPage(fetch) => fetch.conn == wanted,
         Effect::Append { .. }
         | Effect::Answer { .. }
+        | Effect::Tell(_)
         | Effect::LoadRoom { .. }
         | Effect::ReleaseRoom { .. } => false,
     }
