@@ -117,6 +117,7 @@ close_reasons! {
     UnsupportedProtocol = 4501, "unsupported protocol version", "The client speaks another version.";
     Internal = 4502, "internal error on this connection", "Something broke that concerns this connection only.";
     NoHello = 4503, "no hello in time", "A token is required and none came.";
+    Removed = 4504, "removed by the application", "The application that the server is in wants it gone.";
 }
 
 /// Why a user is no longer in a room.
@@ -145,6 +146,7 @@ impl CloseReason {
             Self::NoPong => Cause::Timeout,
             Self::Slow => Cause::Slow,
             Self::Flooding => Cause::Flooding,
+            Self::Removed => Cause::Forbidden,
             Self::Normal
             | Self::GoingAway
             | Self::ProtocolError

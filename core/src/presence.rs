@@ -258,6 +258,13 @@ impl Presence {
         }
     }
 
+    /// The connections of the user with this name.
+    pub(crate) fn connections_of(&self, name: &Username) -> impl Iterator<Item = ConnId> {
+        let user = self.names.get(name.key()).and_then(|id| self.users.get(id));
+        user.into_iter()
+            .flat_map(|user| user.connections.iter().copied())
+    }
+
     pub(crate) fn is_taken(&self, name: &Username) -> bool {
         self.names.contains_key(name.key())
     }

@@ -124,6 +124,21 @@ impl State {
         self.presence.member_count()
     }
 
+    /// The rooms that are open, by their ids.
+    pub fn open_rooms(&self) -> impl Iterator<Item = RoomInfo> {
+        self.logs.keys().map(|room| self.room_info(room))
+    }
+
+    /// The users of a room, in order of joining.
+    pub fn users(&self, room: &RoomId) -> impl Iterator<Item = &Username> {
+        self.presence.users(room)
+    }
+
+    /// The connections of the user with this name, however it is spelled.
+    pub fn connections_of(&self, name: &Username) -> impl Iterator<Item = ConnId> {
+        self.presence.connections_of(name)
+    }
+
     /// Whether a join of `conn` waits for its room. Until it does not, a driver hands over nothing
     /// more of that connection (T-8).
     #[must_use]
@@ -582,10 +597,7 @@ impl State {
         let mut joined = Joined {
             room_id: room.clone(),
             users: self.listed_users(room, Some(conn)),
-            user_count: self
-                .presence
-                .room(room)
-                .map_or(0, |present| present.user_count()),
+            user_count: self.user_count(room),
             epoch: log.epoch().clone(),
             seq: log.last_seq(),
             recovered: false,
@@ -966,14 +978,7 @@ impl State {
                 break;
             };
             budget = rest;
-            let user_count = self
-                .presence
-                .room(id)
-                .map_or(0, |present| present.user_count());
-            list.rooms.push(RoomInfo {
-                id: id.clone(),
-                user_count,
-            });
+            list.rooms.push(self.room_info(id));
         }
         effects.push(send(conn, ServerMessage::RoomList(list)));
     }
@@ -992,10 +997,7 @@ impl State {
             return Err(ErrorCode::Forbidden);
         }
         let users = self.listed_users(&room, None);
-        let user_count = self
-            .presence
-            .room(&room)
-            .map_or(0, |present| present.user_count());
+        let user_count = self.user_count(&room);
         let list = UserList {
             room_id: room,
             users,
@@ -1031,6 +1033,18 @@ impl State {
     }
 
     // Helpers.
+
+    fn room_info(&self, room: &RoomId) -> RoomInfo {
+        RoomInfo {
+            id: room.clone(),
+            user_count: self.user_count(room),
+        }
+    }
+
+    fn user_count(&self, room: &RoomId) -> u32 {
+        let present = self.presence.room(room);
+        present.map_or(0, |present| present.user_count())
+    }
 
     const fn require_store(&self) -> Result<(), ErrorCode> {
         if self.store_available {

@@ -3,6 +3,7 @@
 use parlor_core::Limits;
 use parlor_tests::driven_hub::Client;
 
+mod application;
 mod dice;
 mod ends;
 mod faults;

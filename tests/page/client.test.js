@@ -286,7 +286,7 @@ for (const code of [1000, 1001, 1002, 1006, 1011, 1012, 4000, 4001, 4002, 4499])
   });
 }
 
-for (const code of [4500, 4501, 4502, 4503, 4999]) {
+for (const code of [4500, 4501, 4502, 4503, 4504, 4999]) {
   holds(`it never reconnects after ${code}, and rejects whatever waits`, async (world) => {
     const alice = await world.member('alice');
     world.link('alice').mute('up');

@@ -3,7 +3,9 @@
 
 use std::collections::VecDeque;
 
-use parlor_core::{CloseReason, ConnId, Effect, Recipients, ServerMessage};
+use async_channel::Sender;
+use parlor_core::protocol::RoomInfo;
+use parlor_core::{CloseReason, ConnId, Effect, Recipients, ServerMessage, Username};
 
 use crate::frame::Frame;
 use crate::metrics::Moment;
@@ -26,6 +28,22 @@ pub(crate) enum Local {
     End(ConnId, Option<CloseReason>),
     /// The answer that held this connection back is among the effects before.
     Answered(ConnId),
+    /// Tell the application which rooms were open.
+    Rooms(Sender<Vec<RoomInfo>>, Vec<RoomInfo>),
+    /// Tell it who was in a room.
+    Users(Sender<Vec<Username>>, Vec<Username>),
+}
+
+impl Local {
+    /// What it holds in memory, about: a name or an id, and what is around it.
+    const fn bytes(&self) -> usize {
+        const ITEM: usize = 128;
+        match self {
+            Self::Rooms(_, rooms) => rooms.len() * ITEM,
+            Self::Users(_, users) => users.len() * ITEM,
+            Self::Control(..) | Self::End(..) | Self::Answered(_) => 0,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -49,6 +67,7 @@ pub(crate) enum Step {
 
 impl Batch {
     pub(crate) fn push_local(&mut self, local: Local) {
+        self.bytes += local.bytes();
         self.locals.push_back((self.effects.len(), local));
     }
 
@@ -157,7 +176,8 @@ mod tests {
         let order = batch.steps().map(|step| match step {
             Step::Effect(Effect::Close { conn, .. }) => conn.0,
             Step::Local(Local::End(conn, _) | Local::Answered(conn)) => conn.0,
-            Step::Effect(_) | Step::Local(Local::Control(..)) => u64::MAX,
+            Step::Effect(_)
+            | Step::Local(Local::Control(..) | Local::Rooms(..) | Local::Users(..)) => u64::MAX,
         });
         assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     }
@@ -177,5 +197,14 @@ mod tests {
             .extend((0..MOST_BYTES as u64 / 128).map(close));
         batch.count_event();
         assert!(batch.is_full());
+
+        let mut batch = Batch::default();
+        let (answer, _answered) = async_channel::bounded(1);
+        let name = Username::new("alice").unwrap();
+        let list = vec![name; MOST_BYTES / 128];
+        batch.push_local(Local::Users(answer, list));
+        assert!(batch.is_full(), "a long list counts");
+        batch.clear();
+        assert!(!batch.is_full());
     }
 }

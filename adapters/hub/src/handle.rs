@@ -1,4 +1,5 @@
-//! What an adapter holds: a [`Handle`] to the hub, and one [`Connection`] for each of its own.
+//! What an adapter holds: a [`Handle`] to the hub, and one [`Connection`] for each of its own. What
+//! an application does with a handle is in `application`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub struct Handle {
 pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     next_conn: AtomicU64,
+    pub(crate) next_publication: AtomicU64,
     pub(crate) store_failed: AtomicBool,
     /// A tick is on its way.
     pub(crate) ticked: AtomicBool,
@@ -49,6 +51,7 @@ impl Shared {
         Self {
             metrics,
             next_conn: AtomicU64::default(),
+            next_publication: AtomicU64::default(),
             store_failed: AtomicBool::default(),
             ticked: AtomicBool::default(),
         }

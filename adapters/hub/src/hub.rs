@@ -9,13 +9,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use async_channel::Receiver;
+use async_channel::{Receiver, Sender};
 use futures_lite::future;
 use parlor_core::protocol::ErrorMessage;
+use parlor_core::types::PublicationId;
 use parlor_core::{
-    Cause, Change, CloseReason, ConnId, Effect, Event, Input, Limits, Recipients, Refusal,
-    ServerMessage, State, Timestamp,
+    Cause, Change, CloseReason, ConnId, Effect, ErrorCode, Event, Input, Limits, Published,
+    Recipients, Refusal, ServerMessage, State, Timestamp,
 };
+use rustc_hash::FxHashMap;
 use tracing::{debug, error, info, warn};
 
 use crate::batch::{Batch, Local, Step};
@@ -23,7 +25,7 @@ use crate::crash::CrashReport;
 use crate::fanout::{Fanout, Worth};
 use crate::frame::text_frame;
 use crate::handle::{Handle, Shared};
-use crate::inbox::{INBOX_EVENTS, Inbound, Internal};
+use crate::inbox::{Command, INBOX_EVENTS, Inbound, Internal};
 use crate::metrics::{Metrics, Moment, Tally};
 use crate::store::{Answer, Append, Question, Store, StoreError, StoreLink, StoreWorker};
 use crate::trace::{Crashed, Record, Tape};
@@ -132,6 +134,9 @@ pub struct Hub {
     follow_up: VecDeque<Input>,
     /// Who waits for a page.
     fetching: BTreeSet<ConnId>,
+    /// Who waits for the answer to a publication. It is in a batch or waits for a room, both of which
+    /// have bounds.
+    publishing: FxHashMap<PublicationId, Sender<Result<Published, ErrorCode>>>,
     tape: Tape,
     /// Where messages are encoded.
     scratch: Vec<u8>,
@@ -170,7 +175,7 @@ impl Hub {
     fn build(
         mut config: HubConfig,
         store: StoreLink,
-        to_internal: async_channel::Sender<Internal>,
+        to_internal: Sender<Internal>,
         internal: Receiver<Internal>,
     ) -> (Self, Handle) {
         config.limits = config.limits.clamped();
@@ -204,6 +209,7 @@ impl Hub {
             tally: Tally::default(),
             follow_up: VecDeque::new(),
             fetching: BTreeSet::new(),
+            publishing: FxHashMap::default(),
             tape: Tape::new(config.recorder.take()),
             scratch: Vec::new(),
             applying: None,
@@ -287,6 +293,7 @@ impl Hub {
                 self.building.count_event();
             }
             Incoming::Inbound(Inbound::End { conn, reason }) => self.end(conn, reason),
+            Incoming::Inbound(Inbound::Command(command)) => self.command(command),
             Incoming::Inbound(Inbound::Shutdown) => {
                 self.shutting_down = true;
                 self.apply(Input::Shutdown);
@@ -309,6 +316,38 @@ impl Hub {
             }
             // Hub and store begin anew together, whoever it was.
             Incoming::Internal(Internal::StorePanicked(panic)) => resume_unwind(panic),
+        }
+    }
+
+    /// Does what the application wants. What it asks is answered in its place among the effects,
+    /// and so not before it may be known.
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Publish {
+                room,
+                publication,
+                answer,
+            } => {
+                self.publishing.insert(publication.id, answer);
+                self.apply(Input::Published { room, publication });
+            }
+            Command::Rooms(answer) => {
+                let rooms = self.state.open_rooms().collect();
+                self.building.push_local(Local::Rooms(answer, rooms));
+                self.building.count_event();
+            }
+            Command::Users { room, answer } => {
+                let users = self.state.users(&room).cloned().collect();
+                self.building.push_local(Local::Users(answer, users));
+                self.building.count_event();
+            }
+            Command::Disconnect(conn) => self.end(conn, Some(CloseReason::Removed)),
+            Command::DisconnectUser(name) => {
+                let conns: Vec<ConnId> = self.state.connections_of(&name).collect();
+                for conn in conns {
+                    self.end(conn, Some(CloseReason::Removed));
+                }
+            }
         }
     }
 
@@ -433,7 +472,14 @@ impl Hub {
                     self.tell(|| Happened::Stored(Append { room, epoch, entry }));
                 }
                 Step::Effect(Effect::Tell(change)) => self.tell(|| Happened::Presence(change)),
-                Step::Effect(Effect::Answer { .. }) => {}
+                Step::Effect(Effect::Answer {
+                    publication,
+                    outcome,
+                }) => {
+                    if let Some(answer) = self.publishing.remove(&publication) {
+                        reply(&answer, outcome);
+                    }
+                }
                 Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
                 Step::Effect(Effect::Close { conn, reason }) => {
                     self.fanout.close(conn, Some(reason));
@@ -456,6 +502,8 @@ impl Hub {
                 }
                 Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason),
                 Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
+                Step::Local(Local::Rooms(answer, rooms)) => reply(&answer, rooms),
+                Step::Local(Local::Users(answer, users)) => reply(&answer, users),
             }
         }
         self.writing.append(&mut batch.received);
@@ -689,12 +737,23 @@ impl Hub {
         self.writing.clear();
         self.follow_up.clear();
         self.fetching.clear();
+        // Nobody knows what became of what they said.
+        self.publishing.clear();
         self.fanout.take_lost();
         self.fanout.close_all(CloseReason::Restart, to_blame);
         if self.shutting_down {
             self.follow_up.push_back(Input::Shutdown);
         }
         self.tell(|| Happened::Presence(Change::AllLeft));
+    }
+}
+
+impl Drop for Hub {
+    /// Whoever waits for an answer to what is still in the inbox learns that none will come: the
+    /// channel would keep it as long as there is a handle.
+    fn drop(&mut self) {
+        self.inbox.close();
+        while self.inbox.try_recv().is_ok() {}
     }
 }
 
@@ -745,6 +804,11 @@ fn may_answer(input: &Input) -> bool {
         | Input::StoreRecovered
         | Input::Shutdown => false,
     }
+}
+
+fn reply<T>(answer: &Sender<T>, value: T) {
+    // Whoever asked may have given up.
+    let _ = answer.try_send(value);
 }
 
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_channel::Sender;
-use parlor_core::{CloseReason, ConnId, Input, ResumeToken};
+use parlor_core::protocol::RoomInfo;
+use parlor_core::{
+    CloseReason, ConnId, ErrorCode, Input, Publication, Published, ResumeToken, RoomId, Username,
+};
 
 use crate::frame::Frame;
 use crate::metrics::Moment;
@@ -41,8 +44,31 @@ pub(crate) enum Inbound {
         conn: ConnId,
         reason: Option<CloseReason>,
     },
+    /// The application wants something.
+    Command(Command),
     /// The server goes away.
     Shutdown,
+}
+
+/// What the application wants. An answer that does not come is a sender that was dropped.
+pub(crate) enum Command {
+    /// To say something.
+    Publish {
+        room: RoomId,
+        publication: Publication,
+        answer: Sender<Result<Published, ErrorCode>>,
+    },
+    /// To know which rooms are open.
+    Rooms(Sender<Vec<RoomInfo>>),
+    /// To know who is in a room.
+    Users {
+        room: RoomId,
+        answer: Sender<Vec<Username>>,
+    },
+    /// To be rid of a connection.
+    Disconnect(ConnId),
+    /// To be rid of every connection of a user.
+    DisconnectUser(Username),
 }
 
 /// From the hub's own helpers. At most one tick waits, one each of the next two for each

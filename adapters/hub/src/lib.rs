@@ -5,6 +5,7 @@
 //! An adapter accepts sockets, makes an [`Outlet`] of each writing half, calls [`Handle::connect`],
 //! and hands over what the session admits from the reading half through its [`Connection`].
 
+mod application;
 mod batch;
 mod clock;
 pub mod connection;
@@ -22,6 +23,7 @@ mod pipe;
 mod store;
 pub mod trace;
 
+pub use application::PublishError;
 pub use clock::Clock;
 pub use crash::CrashReport;
 pub use frame::{Frame, Opcode, close_frame, frame};

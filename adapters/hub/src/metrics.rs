@@ -400,5 +400,6 @@ const fn reason_label(reason: CloseReason) -> &'static str {
         CloseReason::UnsupportedProtocol => "unsupported_protocol",
         CloseReason::Internal => "internal",
         CloseReason::NoHello => "no_hello",
+        CloseReason::Removed => "removed",
     }
 }
