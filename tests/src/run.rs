@@ -510,12 +510,12 @@ impl World {
             .observer
             .observe(&event.input, &effects, &self.limits)?;
         self.compare(&event, &expected.store, store_side(&effects))?;
-        let told = application_side(&effects);
-        self.compare(&event, &expected.application, told)?;
         self.check_page(&event, &got)?;
         self.compare(&event, &by_conn(expected.got), by_conn(got))?;
         self.observer
             .check_users(|room| self.model.users_of(room))?;
+        let told = application_side(&effects);
+        self.compare(&event, &expected.application, told)?;
         self.check_order_of_answers(&event.input)?;
         self.check_repetition(&before, &event, &effects)?;
         self.check_refusal(&before, &event)?;

@@ -197,15 +197,23 @@ fn an_observer_that_panics_restarts_the_hub() {
 #[test]
 fn an_observer_that_panics_at_a_failed_commit_does_not_hide_it() {
     let store = ScriptedStore::default();
-    let mut hub = DrivenHub::observed(&limits(), &store, false, |happened| {
-        assert_ne!(happened, Happened::Presence(Change::AllLeft), "planned");
+    let mut times = 0;
+    let mut hub = DrivenHub::observed(&limits(), &store, false, move |happened| {
+        if happened == Happened::Presence(Change::AllLeft) {
+            times += 1;
+            assert_ne!(times, 1, "planned: the observer panics");
+        }
     });
     let mut alice = hub.join("alice", "r");
     store.script().appends.push_back(Outcome::Fails);
     alice.say("r", "one");
     hub.answer_all();
-    assert_eq!(hub.settle(), Some(Err(HubError::PanicsTooOften)));
+    assert_eq!(hub.take_crashes().len(), 1);
     assert!(!hub.handle().is_storing());
+    hub.wait(2000);
+    hub.answer_all();
+    assert!(hub.handle().is_storing());
+    drop(hub.join("alice", "r"));
 }
 
 #[test]
