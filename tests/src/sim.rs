@@ -5,6 +5,7 @@
 //! compared with what everybody else was told ([`witness`], [`ledger`], [`person`]). The same seed
 //! gives the same transcript, byte for byte, on every machine.
 
+mod application;
 mod checks;
 mod clients;
 pub mod disk;

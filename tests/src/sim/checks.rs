@@ -99,6 +99,7 @@ impl World {
             "the hub panicked by itself".into()
         })?;
         self.check_bounds()?;
+        self.check_heard()?;
         let inside = self.inside();
         let inside_of_clients = |room: &String| {
             let people = self

@@ -124,6 +124,7 @@ impl World {
             return Err(broken);
         }
         self.read()?;
+        self.hear()?;
         let links: Vec<u64> = self.links.keys().copied().collect();
         for link in links {
             self.pump(link)?;
@@ -194,6 +195,8 @@ impl World {
             server.hub.handle().tick();
             self.wake_hub();
         }
+        self.hear()?;
+        self.publish();
         self.soon(TICK_MS, Next::Tick);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use parlor_client::{Input, Secret};
 
 use super::Checked;
+use super::application::Application;
 use super::disk::Disk;
 use super::door::Up;
 use super::ledger::Ledger;
@@ -73,6 +74,7 @@ pub(super) struct World {
     pub(super) linked: u64,
     pub(super) people: Vec<Person>,
     pub(super) strangers: Vec<Stranger>,
+    pub(super) application: Application,
     /// What the guests' clients keep in common.
     pub(super) remembered: BTreeMap<usize, Secret>,
     pub(super) store_slow_until_ms: u64,
@@ -102,6 +104,7 @@ impl World {
             linked: 0,
             people: Vec::new(),
             strangers: Vec::new(),
+            application: Application::new(seed),
             remembered: BTreeMap::new(),
             store_slow_until_ms: 0,
             is_calm: false,
