@@ -29,7 +29,7 @@ pub use parlor_hub::entrance::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
 pub use record::Recording;
 pub use server::{Config, Listen, Server, ServerError};
-pub use storage::{Storage, epochs};
+pub use storage::Storage;
 pub use tls::{Tls, TlsError};
 pub use token::{BadToken, KeyError, Verifier, sign};
 
