@@ -5,6 +5,7 @@ mod client;
 mod corpus;
 #[cfg(feature = "server")]
 mod e2e;
+mod examples;
 mod exhaustive;
 mod hub;
 mod lists;
