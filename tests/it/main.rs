@@ -10,6 +10,7 @@ mod exhaustive;
 mod hub;
 mod lists;
 mod properties;
+mod protocol;
 mod reach;
 #[cfg(feature = "server")]
 mod repository;
