@@ -20,6 +20,7 @@ use parlor_tests::run::{SETUPS, Setup, World};
 use parlor_tests::script::SERVER_MESSAGES;
 use serde_json::{Value, json};
 
+mod asyncapi;
 mod frames;
 
 /// A definition of the schema, to validate by.
@@ -287,6 +288,10 @@ fn the_tables_of_codes_are_whole() {
 #[test]
 fn the_files_are_what_the_types_say() {
     let schema = schema::protocol();
+    is_kept(
+        "protocol/asyncapi.json",
+        &asyncapi::document(&schema, &examples()),
+    );
     is_kept("protocol/schema.json", &schema);
 }
 
