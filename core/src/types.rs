@@ -357,3 +357,32 @@ impl fmt::Debug for Token {
         f.write_str("Token(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_resume_token_is_32_digits_in_lower_case() {
+        let digits = "0123456789abcdef0123456789abcdef";
+        let parsed = ResumeToken::parse(digits).map(ResumeToken::reveal);
+        assert_eq!(parsed, Some(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        for bad in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.to_uppercase(),
+            &format!("+{}", &digits[1..]),
+        ] {
+            assert_eq!(ResumeToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?} {:?}", ResumeToken::from_random(7), Token::new("7"));
+        assert_eq!(shown, "ResumeToken(…) Token(…)");
+    }
+}

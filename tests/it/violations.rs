@@ -104,6 +104,7 @@ fn i_2_presence_that_disagrees_is_found() {
     breaks("/presence/rooms/w/waiting", json!([]), is);
     breaks("/presence/members", json!(0), is);
     breaks("/presence/users/0/connections", json!([]), is);
+    breaks("/presence/users/0/connections", json!([1, 2]), is);
     breaks(
         "/presence/guests/00000000000000000000000000000001",
         json!(1),
@@ -125,6 +126,9 @@ fn i_3_a_room_that_nobody_is_in_is_found() {
     breaks("/presence/rooms/w/loading", json!(null), is);
     breaks("/next_load", json!(1), is);
     breaks("/logs", json!({}), is);
+    let mut logs = serde_json::to_value(state()).unwrap()["logs"].take();
+    logs["w"] = logs["r"].clone();
+    breaks("/logs", logs, is);
 }
 
 #[test]
