@@ -299,10 +299,12 @@ fn length(text: &str, most: u32) -> Result<(), InvalidText> {
         return Err(InvalidText::Empty);
     }
     // A scalar value has at least one byte: most texts need no counting.
-    if text.len() > most as usize && text.chars().count() > most as usize {
-        return Err(InvalidText::TooLong(most));
+    let fits = text.len() <= most as usize || text.chars().count() <= most as usize;
+    if fits {
+        Ok(())
+    } else {
+        Err(InvalidText::TooLong(most))
     }
-    Ok(())
 }
 
 fn visible(text: &str, most: u32) -> Result<(), InvalidText> {

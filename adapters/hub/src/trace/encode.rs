@@ -161,7 +161,31 @@ impl<W: Write + Send> Record for Recorder<W> {
 
 #[cfg(test)]
 mod tests {
+    use parlor_core::{Event, Input};
+
     use super::*;
+
+    #[test]
+    fn its_digest_is_that_of_the_last_line() {
+        let mut encoder = Encoder::new(Texts::Redacted);
+        assert_eq!(encoder.digest(), Digest::default());
+        let mut out = Vec::new();
+        let fed = Fed {
+            number: 1,
+            beginning: None,
+            event: Event {
+                at: Timestamp(1),
+                input: Input::Shutdown,
+            },
+            effects: Some(vec![]),
+        };
+        encoder.event(fed, &mut out).unwrap();
+        let Line::Event(recorded) = serde_json::from_slice(&out).unwrap() else {
+            panic!("nothing begins here");
+        };
+        assert_eq!(recorded.digest, Some(encoder.digest()));
+        assert_ne!(encoder.digest(), Digest::default());
+    }
 
     #[test]
     fn what_is_too_long_for_a_line_leaves_nothing_behind() {

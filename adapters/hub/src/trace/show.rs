@@ -495,6 +495,7 @@ mod tests {
             let bad = |c: char| c.is_control() || "\u{202e}\u{200b}\u{e0001}\u{2028}".contains(c);
             assert!(!shown.contains(bad), "{shown:?}");
         }
+        assert_eq!(printable("one\ntwo").to_string(), "one\\ntwo");
         // What is quoted is JSON.
         let text = quoted(hostile).to_string();
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), hostile);
