@@ -321,10 +321,12 @@ fn length(text: &str, most: u32) -> Result<(), InvalidText> {
         return Err(InvalidText::Empty);
     }
     // A scalar value has at least one byte: most texts need no counting.
-    if text.len() > most as usize && text.chars().count() > most as usize {
-        return Err(InvalidText::TooLong(most));
+    let fits = text.len() <= most as usize || text.chars().count() <= most as usize;
+    if fits {
+        Ok(())
+    } else {
+        Err(InvalidText::TooLong(most))
     }
-    Ok(())
 }
 
 fn visible(text: &str, most: u32) -> Result<(), InvalidText> {
@@ -377,5 +379,34 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_resume_token_is_32_digits_in_lower_case() {
+        let digits = "0123456789abcdef0123456789abcdef";
+        let parsed = ResumeToken::parse(digits).map(ResumeToken::reveal);
+        assert_eq!(parsed, Some(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        for bad in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.to_uppercase(),
+            &format!("+{}", &digits[1..]),
+        ] {
+            assert_eq!(ResumeToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?} {:?}", ResumeToken::from_random(7), Token::new("7"));
+        assert_eq!(shown, "ResumeToken(…) Token(…)");
     }
 }
