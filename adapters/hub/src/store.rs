@@ -409,7 +409,7 @@ mod tests {
         /// Twice there is more to do.
         fn maintain(&mut self, _: Timestamp) -> bool {
             let _ = self.fails::<()>("maintain");
-            self.0.lock().unwrap().len() % 3 != 0
+            !self.0.lock().unwrap().len().is_multiple_of(3)
         }
     }
 
