@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::io::{BufRead, BufReader, Read, Write, pipe};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write, pipe};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -87,10 +87,19 @@ impl Guest {
         (0..count).map(text).collect()
     }
 
-    /// Reads to the end of the connection.
-    fn is_closed(mut self) {
-        // The rest of what was said may be lost in a reset.
-        let _ = self.0.read_to_end(&mut Vec::new());
+    /// What comes before the server closes the connection.
+    fn rest(mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => rest,
+            // It had not read everything.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => rest,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn says_no_more(&self) {
+        self.0.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 }
 
@@ -157,10 +166,18 @@ fn by_hand_a_bad_line_is_refused_and_what_was_asked_before_the_end_is_answered()
     let address = start();
     let mut ann = Guest::connect(&address);
     ann.write(b"hello?\n{\"type\":\"ping\",\"ref\":\"p\"}\n");
-    ann.0.get_ref().shutdown(Shutdown::Write).unwrap();
+    ann.says_no_more();
     assert_eq!(ann.hears("error")["code"], "INVALID_JSON");
     assert_eq!(ann.hears("pong")["ref"], "p");
-    assert_eq!(ann.0.read(&mut [0]).unwrap(), 0);
+    assert!(ann.rest().is_empty());
+}
+
+#[test]
+fn by_hand_whoever_the_state_closes_is_told_why() {
+    let mut ann = Guest::connect(&start());
+    ann.say(&json!({ "type": "hello", "protocol": 2 }));
+    assert_eq!(ann.hears("error")["code"], "UNSUPPORTED_PROTOCOL");
+    assert!(ann.rest().is_empty());
 }
 
 #[test]
@@ -169,7 +186,7 @@ fn by_hand_a_line_without_an_end_ends_the_connection() {
     for line in [vec![b'x'; 64 << 10], b"\xff\n".to_vec()] {
         let ann = Guest::connect(&address);
         ann.write(&line);
-        ann.is_closed();
+        assert!(ann.rest().is_empty());
     }
     // An error would have been an answer to it, and the others do not notice.
     let (_ann, _) = Guest::join(&address, &json!({ "username": "Ann" }));
@@ -181,7 +198,7 @@ fn by_hand_whoever_reads_nothing_is_cut_and_the_others_talk_on() {
     let (mut ann, _) = Guest::join(&address, &json!({ "username": "Ann" }));
     let (slow, _) = Guest::join(&address, &json!({ "username": "Slow" }));
     // What the system holds for a socket is megabytes, and behind that its outbox fills.
-    let mut text = "\u{1}".repeat(2000);
+    let text = "\u{1}".repeat(2000);
     for number in 0.. {
         assert!(number < 200, "nobody was cut");
         let name = format!("S{number}");
@@ -189,7 +206,7 @@ fn by_hand_whoever_reads_nothing_is_cut_and_the_others_talk_on() {
         for _ in 0..20 {
             speaker.said(&text);
         }
-        drop(speaker);
+        speaker.says_no_more();
         let left = ann.hears_until(|message| message["type"] == "user_left");
         if left["username"] == "Slow" {
             assert_eq!(left["reason"], "slow");
@@ -197,10 +214,9 @@ fn by_hand_whoever_reads_nothing_is_cut_and_the_others_talk_on() {
         }
         assert_eq!(left["username"], name);
     }
-    text = "still here".into();
-    ann.said(&text);
-    ann.hears_until(|message| message["text"] == *text);
-    slow.is_closed();
+    ann.said("still here");
+    ann.hears_until(|message| message["text"] == "still here");
+    slow.rest();
 }
 
 #[test]

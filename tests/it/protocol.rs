@@ -105,7 +105,8 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_schema_takes_a_character_exactly_if_the_server_does() {
-    let rules: [(&str, fn(&str) -> bool); 4] = [
+    type Rule = fn(&str) -> bool;
+    let rules: [(&str, Rule); 4] = [
         ("RoomId", |text| RoomId::new(text).is_ok()),
         ("Username", |text| Username::new(text).is_ok()),
         ("ClientMsgId", |text| ClientMsgId::new(text).is_ok()),
@@ -174,9 +175,15 @@ fn message(effect: &Effect) -> Option<Value> {
 /// The frame of a request, by the names that its fields have in Rust.
 fn frame(request: &Request) -> Value {
     let kind = serde_json::to_value(&request.kind).unwrap();
-    let (kind, fields) = match kind {
-        Value::Object(kind) => kind.into_iter().next().unwrap(),
-        kind => (kind.as_str().unwrap().into(), json!({})),
+    let (kind, fields) = match kind.as_str() {
+        Some(kind) => (kind.to_string(), json!({})),
+        None => kind
+            .as_object()
+            .unwrap()
+            .clone()
+            .into_iter()
+            .next()
+            .unwrap(),
     };
     let mut frame = json!({ "type": snake_case(&kind), "ref": request.reference });
     for (name, value) in fields.as_object().unwrap() {
