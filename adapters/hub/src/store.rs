@@ -409,7 +409,7 @@ mod tests {
         /// Twice there is more to do.
         fn maintain(&mut self, _: Timestamp) -> bool {
             let _ = self.fails::<()>("maintain");
-            !self.0.lock().unwrap().len().is_multiple_of(3)
+            self.0.lock().unwrap().len() < 3
         }
     }
 
@@ -473,8 +473,9 @@ mod tests {
         for (generation, question) in (7..).zip(questions) {
             assert!(link.ask(generation, question).is_none(), "later");
         }
-        // Whoever has an answer to each knows that the release is done, too.
-        let answers = std::iter::repeat_with(|| answered.recv_blocking().unwrap()).take(4);
+        drop(link);
+        thread.join().unwrap();
+        let answers = std::iter::from_fn(|| answered.try_recv().ok());
         let generations: Vec<u64> = answers
             .map(|answer| {
                 let Internal::Stored { generation, .. } = answer else {
@@ -483,11 +484,8 @@ mod tests {
                 generation
             })
             .collect();
-        assert_eq!(generations, [7, 8, 9, 11]);
+        assert_eq!(generations, [7, 8, 9, 11], "a release has no answer");
         let all = ["load", "append", "page", "release", "reopen"];
         assert_eq!(asked.take(), all);
-        drop(link);
-        thread.join().unwrap();
-        assert!(answered.try_recv().is_err(), "each question has one answer");
     }
 }
