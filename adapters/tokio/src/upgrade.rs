@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 /// [with connect info](axum::Router::into_make_service_with_connect_info); else the connection
 /// counts for [`Limits::connections`](parlor_core::Limits::connections) only, not for its address.
 ///
-/// Of a plain TCP socket, as [`axum::serve`] has it, the system then keeps as many bytes as the
+/// Of a plain TCP socket, as [`axum::serve()`] has it, the system then keeps as many bytes as the
 /// limits say. Over any other stream, such as TLS, that is for the application to set.
 pub struct Upgrade {
     pub(crate) request: Request<()>,
