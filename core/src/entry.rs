@@ -85,7 +85,7 @@ mod tests {
             &"\u{1}".repeat(2000),
             &"x".repeat(100),
         ] {
-            for (number, id) in [(1, None), (u64::MAX, None), (1, Some(r#""a-1\"#))] {
+            for (number, id) in [(1, None), (u64::MAX, None), (u64::MAX, Some(r#""a-1\"#))] {
                 let entry = entry(text, number, id);
                 let own = Delivery::replayed(room.clone(), entry.clone(), Some(&entry.from));
                 let message = ServerMessage::Message(own);

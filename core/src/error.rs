@@ -12,6 +12,7 @@ macro_rules! error_codes {
     ($($name:ident = $code:literal, $message:literal;)*) => {
         /// Why a request was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum ErrorCode {
             $(#[doc = $message] #[serde(rename = $code)] $name,)*
         }
@@ -78,6 +79,7 @@ macro_rules! close_reasons {
         /// Why the server closes a connection: 1000 to 1015 are RFC 6455's (section 7.4.1), after
         /// 4000 to 4499 a client reconnects, after 4500 to 4999 it does not.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum CloseReason {
             $(#[doc = $doc] $name,)*
         }
@@ -122,6 +124,7 @@ close_reasons! {
 
 /// Why a user is no longer in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// It left.

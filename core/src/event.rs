@@ -2,6 +2,7 @@
 //! serde, so that a trace of them can be stored in any format.
 
 use alloc::sync::Arc;
+use core::slice;
 
 use serde::{Deserialize, Serialize};
 
@@ -274,4 +275,16 @@ pub enum Recipients {
         /// Who is left out.
         except: Option<ConnId>,
     },
+}
+
+impl Recipients {
+    /// All of them, each once.
+    pub fn conns(&self) -> impl Iterator<Item = ConnId> + '_ {
+        let (all, without) = match self {
+            Self::One(conn) => (slice::from_ref(conn), None),
+            Self::Room { members, except } => (&**members, *except),
+        };
+        let all = all.iter().copied();
+        all.filter(move |conn| Some(*conn) != without)
+    }
 }

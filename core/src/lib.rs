@@ -31,6 +31,10 @@
 //!
 //! `parlor-hub` is such a driver, for any async runtime.
 //!
+//! # Features
+//!
+//! `schema`: the protocol as JSON Schema, in the module of that name. Off by default.
+//!
 //! # A conversation by hand
 //!
 //! ```
@@ -99,6 +103,8 @@ mod presence;
 pub mod protocol;
 pub mod rate;
 pub mod redact;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod session;
 mod state;
 pub mod types;

@@ -193,6 +193,7 @@ impl Limits {
 
 /// The limits in `hello`: lengths in Unicode scalar values, `frameBytes` in bytes, the rest counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AnnouncedLimits {
     /// Longest username.

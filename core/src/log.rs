@@ -390,3 +390,43 @@ impl Log {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room() -> RoomId {
+        RoomId::new("r").unwrap()
+    }
+
+    fn entry(seq: u64) -> Arc<Entry> {
+        Arc::new(Entry {
+            seq: Seq(seq),
+            at: Timestamp(seq),
+            from: Username::new("ann").unwrap(),
+            text: MessageText::new("hi").unwrap(),
+            client_msg_id: None,
+        })
+    }
+
+    #[test]
+    fn i_7_a_tail_takes_as_much_as_the_limits_let() {
+        let bytes = u32::try_from(entry(1).frame_bytes(&room())).unwrap();
+        let kept = |tail_entries, tail_bytes| {
+            let limits = Limits {
+                tail_entries,
+                tail_bytes,
+                ..Limits::default()
+            };
+            let tail = (1..=5).map(entry).collect();
+            let epoch = Epoch::new("e").unwrap();
+            let stored = StoredLog::new(epoch, Seq(5), Timestamp(5), tail).unwrap();
+            let log = Log::open(&room(), stored, &limits);
+            log.check(&room(), &limits).unwrap();
+            log.tail.len()
+        };
+        assert_eq!(kept(3, 5 * bytes), 3);
+        assert_eq!(kept(5, 2 * bytes), 2);
+        assert_eq!(kept(5, 2 * bytes - 1), 1);
+    }
+}

@@ -39,12 +39,16 @@ impl NameKey {
 }
 
 fn fold(name: &str) -> String {
-    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
-    let seen: String = name.chars().filter(|&c| !ignorable.contains(c)).collect();
+    let seen: String = name.chars().filter(|&c| !is_ignorable(c)).collect();
     let composed = nfkc.normalize(&seen);
     let folded = CaseMapper::new().fold_string(&composed);
     nfkc.normalize(&folded).into_owned()
+}
+
+/// Whether a name is the same without `c`.
+pub(crate) fn is_ignorable(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 #[cfg(test)]

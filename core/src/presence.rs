@@ -749,5 +749,7 @@ mod tests {
         presence.rooms.get_mut(&room).unwrap().shared = stale;
         let violation = presence.check(&Limits::default()).unwrap_err();
         assert_eq!(violation.invariant, Invariant::MemberList);
+        let found = "I-5: the member list of general is stale";
+        assert_eq!(format!("{violation}"), found);
     }
 }

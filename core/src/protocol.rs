@@ -30,18 +30,31 @@ pub struct Request {
 }
 
 /// What a request asks.
+// The attributes of its schema say how it looks on the wire, since serde's are those of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(
+        tag = "type",
+        rename_all = "snake_case",
+        rename_all_fields = "camelCase"
+    )
+)]
 pub enum RequestKind {
-    /// Introduces the client. The token is not here: whoever verifies it says `Identified`.
+    /// Introduces the client.
+    // The token is not here: whoever verifies it says `Identified`.
     Hello {
-        /// The version the client speaks.
+        /// The version that the client speaks: 1.
         protocol: u64,
-        /// The guest it was before.
+        /// The guest it was before. One that nobody has is ignored.
+        #[cfg_attr(feature = "schema", schemars(with = "Option<alloc::string::String>"))]
         resume_token: Option<ResumeToken>,
     },
     /// Enters a room, or catches up in it.
     Join {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
         /// The name to be known by; needed once.
         username: Option<Username>,
@@ -52,12 +65,14 @@ pub enum RequestKind {
     },
     /// Leaves a room.
     Leave {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
     },
     /// Says something to a room.
     Message {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
         /// What.
         text: MessageText,
@@ -66,7 +81,8 @@ pub enum RequestKind {
     },
     /// Tells a room that somebody is typing, or stopped.
     Typing {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
         /// Typing or stopped.
         active: bool,
@@ -78,14 +94,17 @@ pub enum RequestKind {
     },
     /// Asks who is in a room.
     ListUsers {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
     },
     /// Asks for a page of a room's log.
     GetHistory {
-        /// Which.
+        /// Which room.
+        #[cfg_attr(feature = "schema", schemars(rename = "roomId"))]
         room: RoomId,
         /// How many entries, at least 1.
+        #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
         limit: Option<u32>,
         /// Only entries before this one.
         before: Option<Seq>,
@@ -174,6 +193,7 @@ impl RequestKind {
 
 /// The place in a room's log up to which a client has seen everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Since {
     /// The epoch it saw.
     pub epoch: Epoch,
@@ -212,6 +232,7 @@ impl Refusal {
 
 /// What the server says. Serialises as the JSON object of the wire protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// Answers `hello`.
@@ -242,6 +263,7 @@ pub enum ServerMessage {
 
 /// `hello`: who the server is and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Hello {
     /// [`PROTOCOL`].
@@ -267,6 +289,7 @@ pub struct Hello {
 
 /// `joined`: the room at the moment of joining.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Joined {
     /// Which room.
@@ -290,6 +313,7 @@ pub struct Joined {
 
 /// `left`: the connection is no longer in the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Left {
     /// Which room.
@@ -304,6 +328,11 @@ pub struct Left {
 
 /// `message`: an entry on its way to one or many connections, which share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(with = "DeliveryFields<'static>")
+)]
 pub struct Delivery {
     /// Which room.
     pub room: RoomId,
@@ -342,24 +371,35 @@ impl Delivery {
     }
 }
 
+/// The fields of a [`Delivery`] on the wire.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct DeliveryFields<'a> {
+    /// Which room.
+    room_id: &'a RoomId,
+    /// Who said it, as the name was spelled.
+    from: &'a Username,
+    /// What was said.
+    text: &'a MessageText,
+    /// When.
+    timestamp: Timestamp,
+    /// Its place in the log.
+    seq: Seq,
+    /// The sender's own id of it, for the sender alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_msg_id: Option<&'a ClientMsgId>,
+    /// The request's tag.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a Ref>,
+    /// There, and true, when it answers a retry of something already said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+}
+
 impl Serialize for Delivery {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
-            room_id: &'a RoomId,
-            from: &'a Username,
-            text: &'a MessageText,
-            timestamp: Timestamp,
-            seq: Seq,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            client_msg_id: Option<&'a ClientMsgId>,
-            #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-            reference: Option<&'a Ref>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            duplicate: Option<bool>,
-        }
-        Wire {
+        DeliveryFields {
             room_id: &self.room,
             from: &self.entry.from,
             text: &self.entry.text,
@@ -375,6 +415,7 @@ impl Serialize for Delivery {
 
 /// `user_joined`: a user's first connection came into a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserJoined {
     /// Which room.
@@ -385,6 +426,7 @@ pub struct UserJoined {
 
 /// `user_left`: a user's last connection is no longer in a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserLeft {
     /// Which room.
@@ -397,6 +439,7 @@ pub struct UserLeft {
 
 /// `typing`: clients forget it after 6 seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Typing {
     /// Which room.
@@ -409,6 +452,7 @@ pub struct Typing {
 
 /// `room_list`: open rooms one may join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RoomList {
     /// Sorted by id, behind the request's `after`.
@@ -422,6 +466,7 @@ pub struct RoomList {
 
 /// A room in a `room_list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RoomInfo {
     /// Which room.
@@ -432,6 +477,7 @@ pub struct RoomInfo {
 
 /// `user_list`: who is in a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct UserList {
     /// Which room.
@@ -447,6 +493,7 @@ pub struct UserList {
 
 /// `history`: the end of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct History {
     /// Which room.
@@ -464,6 +511,7 @@ pub struct History {
 
 /// `pong`: a sign of life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pong {
     /// The server's clock.
     pub time: Timestamp,
@@ -474,26 +522,40 @@ pub struct Pong {
 
 /// `error`: a [`Refusal`] with its sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(with = "ErrorFields<'static>")
+)]
 pub struct ErrorMessage(pub Refusal);
+
+/// The fields of an [`ErrorMessage`] on the wire.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+struct ErrorFields<'a> {
+    /// Why.
+    code: ErrorCode,
+    /// A sentence for people that says what to do.
+    message: &'static str,
+    /// The room it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<&'a RoomId>,
+    /// The request's tag.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a Ref>,
+    /// The message's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_msg_id: Option<&'a ClientMsgId>,
+    /// When to try again, ms from the time it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
 
 impl Serialize for ErrorMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
-            code: ErrorCode,
-            message: &'static str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            room_id: Option<&'a RoomId>,
-            #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
-            reference: Option<&'a Ref>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            client_msg_id: Option<&'a ClientMsgId>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            retry_after_ms: Option<u64>,
-        }
         let Self(refusal) = self;
-        Wire {
+        ErrorFields {
             code: refusal.code,
             message: refusal.code.message(),
             room_id: refusal.room.as_ref(),

@@ -165,4 +165,12 @@ mod tests {
             Err(u64::MAX / 1000 - (u64::from(u32::MAX) - 1) * 1000 + 1)
         );
     }
+
+    #[test]
+    fn nothing_need_not_wait() {
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.take_many(30, RATE, Timestamp(0)), Ok(()));
+        assert_eq!(bucket.wait_ms(1, RATE, Timestamp(0)), 2800);
+        assert_eq!(bucket.wait_ms(0, RATE, Timestamp(0)), 0);
+    }
 }

@@ -16,6 +16,7 @@ use crate::name::NameKey;
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
@@ -48,6 +49,7 @@ impl fmt::Display for ConnId {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
@@ -77,6 +79,11 @@ pub struct PublicationId(pub u64);
 /// 128 random bits that name a guest to itself: who holds them may be another connection of that
 /// guest. A secret, so [`fmt::Debug`] prints nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(with = "String", extend("pattern" = "^[0-9a-f]{32}$"))
+)]
 #[serde(try_from = "String")]
 pub struct ResumeToken(u128);
 
@@ -156,11 +163,17 @@ impl fmt::Display for InvalidText {
 impl core::error::Error for InvalidText {}
 
 /// A string newtype over `Arc<str>`: checked when made, cheap to clone, a plain string in serde.
+/// The rule that it keeps is a function of this module, and one of `schema`.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
-        $(#[$doc])*
+    ($(#[$doc:meta])* $name:ident, $rule:ident, $most:expr) => {
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(
+            feature = "schema",
+            derive(schemars::JsonSchema),
+            schemars(with = "String", transform = crate::schema::$rule($most))
+        )]
         #[serde(try_from = "String")]
+        $(#[$doc])*
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -169,7 +182,7 @@ macro_rules! text_type {
             /// # Errors
             /// The rule that `text` breaks.
             pub fn new(text: &str) -> Result<Self, InvalidText> {
-                $check(text)?;
+                $rule(text, $most)?;
                 Ok(Self(text.into()))
             }
 
@@ -199,30 +212,39 @@ macro_rules! text_type {
 text_type! {
     /// The name of a room: opaque, compared byte by byte. 1 to 64 scalar values, no control,
     /// format or line-separator character, no white space at either end.
-    RoomId, |text| visible(text, ROOM_ID_CHARS)
+    RoomId, visible, ROOM_ID_CHARS
 }
 text_type! {
     /// What somebody said: 1 to 2000 scalar values of any kind.
-    MessageText, |text: &str| length(text, TEXT_CHARS)
+    MessageText, length, TEXT_CHARS
 }
 text_type! {
     /// A client's own id of a message, with which a retry is recognised: 1 to 64 printable ASCII
     /// characters.
-    ClientMsgId, printable_ascii
+    ClientMsgId, printable_ascii, TOKEN_CHARS
 }
 text_type! {
     /// A client's own tag of a request, echoed by its answer: 1 to 64 printable ASCII characters.
-    Ref, printable_ascii
+    Ref, printable_ascii, TOKEN_CHARS
 }
 text_type! {
     /// Names one life of a room's log, within which no seq repeats: 1 to 64 printable ASCII
     /// characters.
-    Epoch, printable_ascii
+    Epoch, printable_ascii, TOKEN_CHARS
 }
 
 /// What a user is called: 1 to 32 scalar values, no control, format or line-separator character,
 /// no white space at either end. It knows its key, by which names are compared.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(
+        with = "String",
+        transform = crate::schema::visible(USERNAME_CHARS),
+        transform = crate::schema::has_key,
+    )
+)]
 #[serde(try_from = "String")]
 pub struct Username {
     text: Arc<str>,
@@ -306,28 +328,19 @@ fn length(text: &str, most: u32) -> Result<(), InvalidText> {
         return Err(InvalidText::Empty);
     }
     // A scalar value has at least one byte: most texts need no counting.
-    if text.len() > most as usize && text.chars().count() > most as usize {
-        return Err(InvalidText::TooLong(most));
+    let fits = text.len() <= most as usize || text.chars().count() <= most as usize;
+    if fits {
+        Ok(())
+    } else {
+        Err(InvalidText::TooLong(most))
     }
-    Ok(())
 }
 
 fn visible(text: &str, most: u32) -> Result<(), InvalidText> {
     length(text, most)?;
-    if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
-        let categories = CodePointMapData::<GeneralCategory>::new();
-        let forbidden = |c| {
-            matches!(
-                categories.get(c),
-                GeneralCategory::Control
-                    | GeneralCategory::Format
-                    | GeneralCategory::LineSeparator
-                    | GeneralCategory::ParagraphSeparator
-            )
-        };
-        if text.chars().any(forbidden) {
-            return Err(InvalidText::ForbiddenCharacter);
-        }
+    let is_ascii = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if !is_ascii && text.chars().any(is_invisible) {
+        return Err(InvalidText::ForbiddenCharacter);
     }
     if text.trim() != text {
         return Err(InvalidText::OuterWhiteSpace);
@@ -335,8 +348,19 @@ fn visible(text: &str, most: u32) -> Result<(), InvalidText> {
     Ok(())
 }
 
-fn printable_ascii(text: &str) -> Result<(), InvalidText> {
-    length(text, TOKEN_CHARS)?;
+/// Control, format, or a separator of lines.
+pub(crate) fn is_invisible(c: char) -> bool {
+    matches!(
+        CodePointMapData::<GeneralCategory>::new().get(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+fn printable_ascii(text: &str, most: u32) -> Result<(), InvalidText> {
+    length(text, most)?;
     if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
         return Err(InvalidText::ForbiddenCharacter);
     }
@@ -362,5 +386,34 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_resume_token_is_32_digits_in_lower_case() {
+        let digits = "0123456789abcdef0123456789abcdef";
+        let parsed = ResumeToken::parse(digits).map(ResumeToken::reveal);
+        assert_eq!(parsed, Some(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
+        for bad in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &digits.to_uppercase(),
+            &format!("+{}", &digits[1..]),
+        ] {
+            assert_eq!(ResumeToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?} {:?}", ResumeToken::from_random(7), Token::new("7"));
+        assert_eq!(shown, "ResumeToken(…) Token(…)");
     }
 }

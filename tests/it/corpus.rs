@@ -47,7 +47,7 @@ fn session() {
     }
 }
 
-#[cfg(feature = "server")]
+#[cfg(feature = "token")]
 #[test]
 fn token() {
     for text in corpus("token")
@@ -65,7 +65,6 @@ fn trace() {
     }
 }
 
-#[cfg(feature = "server")]
 #[test]
 fn forwarded() {
     for bytes in corpus("forwarded") {

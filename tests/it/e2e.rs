@@ -1,29 +1,26 @@
-//! The server over real sockets. What is awaited is read, never slept for; a guard in the client
+//! Servers over real sockets. What is awaited is read, never slept for; a guard in the client
 //! panics when nothing comes at all.
+//!
+//! What every server of the chat does is in `scenarios`, which each runtime has to pass; the rest is
+//! of the server on smol.
 
 use parlor_core::Limits;
 use parlor_tests::server::TestServer;
 
 mod admin;
-mod chat;
-mod closing;
+mod application;
 mod entrance;
-mod errors;
-mod hostile;
 mod http;
+mod on_smol;
+mod on_tokio;
 mod page;
-mod shutdown;
+mod panics;
 mod supervision;
 mod tls;
 mod tokens;
 
 fn server() -> TestServer {
     TestServer::start(unlimited())
-}
-
-/// The same server over TCP and over TLS.
-fn both(limits: &Limits) -> [TestServer; 2] {
-    [TestServer::start, TestServer::start_tls].map(|start| start(limits.clone()))
 }
 
 /// No flood control: tests talk faster than people.

@@ -100,6 +100,14 @@ fn t_10_a_list_of_rooms_is_cut_and_goes_on_behind_its_last() {
         after = Some(last.id.clone());
         found += list.rooms.len() as u64;
         answers += 1;
+        if found < COUNT {
+            // Each count is given ten digits, and takes one.
+            let another = r#"{"id":"","userCount":4294967295},"#.len() + last.id.as_str().len();
+            let kept = another + 9 * list.rooms.len();
+            let bytes = frame_bytes(encode(&ServerMessage::RoomList(list)).len());
+            let left = server.0.limits().answer_bytes as usize - bytes;
+            assert!(left < kept, "{left} bytes are left");
+        }
     }
     assert_eq!(found, COUNT);
     assert!(answers > 1, "the list was not cut");
@@ -124,4 +132,8 @@ fn t_10_a_list_of_users_is_cut_and_names_oneself() {
     };
     assert_eq!(u64::from(list.user_count), COUNT);
     assert!((list.users.len() as u64) < COUNT, "the list was not cut");
+    let bytes = list.users.iter().map(|user| user.as_str().len() + 3);
+    let half = server.0.limits().answer_bytes as usize / 2;
+    let left = half - bytes.sum::<usize>();
+    assert!(left < long(0, 32).len() + 3, "{left} bytes are left");
 }

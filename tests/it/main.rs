@@ -5,10 +5,12 @@ mod client;
 mod corpus;
 #[cfg(feature = "server")]
 mod e2e;
+mod examples;
 mod exhaustive;
 mod hub;
 mod lists;
 mod properties;
+mod protocol;
 mod reach;
 #[cfg(feature = "server")]
 mod repository;

@@ -16,7 +16,7 @@ const ACTIONS: usize = 120;
 
 /// From the environment, or drawn; printed in any case.
 #[allow(clippy::print_stdout, reason = "a test that fails shows its seed")]
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let given = std::env::var("PARLOR_SEED").ok();
     let seed = given.map_or_else(
         || RandomState::new().build_hasher().finish(),

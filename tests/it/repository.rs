@@ -7,23 +7,11 @@ use std::path::Path;
 
 use parlor_core::decode::decode;
 use parlor_core::{CloseReason, ErrorCode, Invariant, Limits};
+use parlor_tests::action::REQUESTS;
 use parlor_tests::client::Client;
 use parlor_tests::metrics;
 use parlor_tests::script::SERVER_MESSAGES;
 use parlor_tests::server::TestServer;
-
-/// The types of all requests.
-const REQUESTS: [&str; 9] = [
-    "hello",
-    "join",
-    "leave",
-    "message",
-    "typing",
-    "list_rooms",
-    "list_users",
-    "get_history",
-    "ping",
-];
 
 #[test]
 fn the_document_the_checks_and_the_tests_name_the_same_invariants() {

@@ -113,9 +113,11 @@ fn i_2_presence_that_disagrees_is_found() {
     breaks("/presence/rooms/r/members", json!([1]), is);
     breaks("/presence/rooms/r/users/0/connections", json!(2), is);
     breaks("/presence/rooms/r/arrivals", json!({ "0": 1, "1": 0 }), is);
+    breaks("/presence/rooms/r/next_arrival", json!(1), is);
     breaks("/presence/rooms/w/waiting", json!([]), is);
     breaks("/presence/members", json!(0), is);
     breaks("/presence/users/0/connections", json!([]), is);
+    breaks("/presence/users/0/connections", json!([1, 2]), is);
     breaks(
         "/presence/guests/00000000000000000000000000000001",
         json!(1),
@@ -139,6 +141,9 @@ fn i_3_a_room_that_nobody_is_in_is_found() {
     breaks("/presence/rooms/v/waiting", json!([]), is);
     breaks("/next_load", json!(2), is);
     breaks("/logs", json!({}), is);
+    let mut logs = serde_json::to_value(state()).unwrap()["logs"].take();
+    logs["w"] = logs["r"].clone();
+    breaks("/logs", logs, is);
 }
 
 #[test]

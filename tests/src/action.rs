@@ -166,6 +166,19 @@ pub enum Ask {
     Ping,
 }
 
+/// The types of all requests.
+pub const REQUESTS: [&str; 9] = [
+    "hello",
+    "join",
+    "leave",
+    "message",
+    "typing",
+    "list_rooms",
+    "list_users",
+    "get_history",
+    "ping",
+];
+
 /// The operand that means a connection nobody has heard of.
 pub const STRANGER: u8 = 255;
 

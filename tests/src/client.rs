@@ -117,8 +117,17 @@ impl Client {
     /// When the server does not let it in.
     #[must_use]
     pub fn connect(server: impl Into<Door>) -> Self {
+        Self::connect_to(server, "/ws")
+    }
+
+    /// The same with another path.
+    ///
+    /// # Panics
+    /// When the server does not let it in.
+    #[must_use]
+    pub fn connect_to(server: impl Into<Door>, path: &str) -> Self {
         let mut client = Self::dial(server);
-        client.upgrade();
+        client.upgrade(path);
         client
     }
 
@@ -129,7 +138,7 @@ impl Client {
     #[must_use]
     pub fn connect_narrow(server: impl Into<Door>) -> Self {
         let mut client = Self::dial_narrow(server);
-        client.upgrade();
+        client.upgrade("/ws");
         client
     }
 
@@ -178,8 +187,8 @@ impl Client {
         }
     }
 
-    fn upgrade(&mut self) {
-        self.write(handshake("/ws").as_bytes());
+    fn upgrade(&mut self, path: &str) {
+        self.write(handshake(path).as_bytes());
         let response = self.response();
         let accepted = response.starts_with("HTTP/1.1 101 ")
             && response.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");

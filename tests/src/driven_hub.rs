@@ -2,17 +2,15 @@
 //! is idle. Time and the store do nothing unless told to, so a test decides what happens when.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Wake, Waker};
 
 use parlor_core::decode::decode;
 use parlor_core::{
     CloseReason, Entry, Fetch, Limits, Page, Request, ResumeToken, RoomId, StoredLog, Timestamp,
 };
+pub use parlor_hub::testing::Task;
 use parlor_hub::trace::{Record, Texts};
 use parlor_hub::{
     Append, Connection, CrashReport, Handle, Happened, Hub, HubConfig, HubError, HubGone,
@@ -24,68 +22,6 @@ use crate::logs::{Logs, epoch};
 use crate::metrics::{Samples, samples};
 use crate::taped::Tapes;
 use crate::virtual_socket::{Received, VirtualSocket};
-
-/// A future that is polled only when it was woken, so that a wake-up which gets lost is a future
-/// which never ends.
-pub struct Task<T> {
-    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
-    woken: Arc<Woken>,
-    output: Option<T>,
-}
-
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-impl<T> Task<T> {
-    /// A task that was not polled yet.
-    pub fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self {
-            future: Some(Box::pin(future)),
-            woken: Arc::new(Woken(AtomicBool::new(true))),
-            output: None,
-        }
-    }
-
-    /// Polls it until it is done or idle.
-    ///
-    /// # Panics
-    /// When it wakes itself without end.
-    pub fn run(&mut self) -> Option<&T> {
-        const MOST_POLLS: usize = 100_000;
-        let waker = Waker::from(self.woken.clone());
-        let mut polls = 0;
-        while let Some(future) = &mut self.future
-            && self.woken.0.swap(false, Ordering::AcqRel)
-        {
-            polls += 1;
-            assert!(polls < MOST_POLLS, "it never comes to rest");
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                self.output = Some(output);
-                self.future = None;
-            }
-        }
-        self.output.as_ref()
-    }
-}
-
-impl<T> fmt::Debug for Task<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Task({})",
-            if self.future.is_some() {
-                "runs"
-            } else {
-                "done"
-            }
-        )
-    }
-}
 
 /// A hub and its surroundings.
 #[derive(Debug)]
@@ -374,7 +310,7 @@ impl DrivenHub {
         let handle = self.handle.clone();
         let mut connect = Task::new(async move { handle.connect(token, outlet).await });
         connect.run();
-        let connection = connect.output.expect("the inbox has room");
+        let connection = connect.into_output().expect("the inbox has room");
         Client {
             socket,
             connection: Some(Arc::new(connection.expect("the hub is there"))),

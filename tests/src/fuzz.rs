@@ -3,20 +3,18 @@
 
 mod clients;
 mod decoding;
-#[cfg(feature = "server")]
 mod forwarding;
 mod object;
 mod sessions;
-#[cfg(feature = "server")]
+#[cfg(feature = "token")]
 mod tokens;
 mod tracing;
 
 pub use clients::client;
 pub use decoding::decoding;
-#[cfg(feature = "server")]
 pub use forwarding::forwarding;
 pub use sessions::session;
-#[cfg(feature = "server")]
+#[cfg(feature = "token")]
 pub use tokens::token;
 pub use tracing::tracing;
 

@@ -171,6 +171,11 @@ impl World {
         &self.observer
     }
 
+    /// What its state was told since it began.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.trace.iter().map(|(event, _)| event)
+    }
+
     /// What this run came by since this was last asked.
     pub fn take_reached(&mut self) -> Reached {
         let mut reached = std::mem::take(&mut self.observer.reached);

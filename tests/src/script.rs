@@ -468,14 +468,7 @@ impl Stage {
     }
 
     fn send(&mut self, to: &Recipients, message: &ServerMessage) {
-        let names: Vec<String> = match to {
-            Recipients::One(conn) => vec![self.name(*conn)],
-            Recipients::Room { members, except } => members
-                .iter()
-                .filter(|&&member| Some(member) != *except)
-                .map(|&member| self.name(member))
-                .collect(),
-        };
+        let names: Vec<String> = to.conns().map(|conn| self.name(conn)).collect();
         let json = String::from_utf8(encode(message)).expect("JSON is UTF-8");
         self.tell(&format!("    {} <- {json}", names.join(", ")));
         self.transcript.messages.insert(message_type(message));

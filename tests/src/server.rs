@@ -1,5 +1,7 @@
 //! A real server on a port of its own, in this process and on a thread of its own.
 
+mod on_tokio;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

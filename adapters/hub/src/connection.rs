@@ -86,7 +86,8 @@ pub trait Protocol: Send + 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionClock {
     began: Timestamp,
-    at: Instant,
+    /// None for a clock that stands still.
+    at: Option<Instant>,
 }
 
 impl ConnectionClock {
@@ -95,19 +96,28 @@ impl ConnectionClock {
     pub fn new(began: Timestamp) -> Self {
         Self {
             began,
-            at: Instant::now(),
+            at: Some(Instant::now()),
+        }
+    }
+
+    /// A clock that always shows this.
+    pub(crate) const fn standing(now: Timestamp) -> Self {
+        Self {
+            began: now,
+            at: None,
         }
     }
 
     /// The time.
     #[must_use]
     pub fn now(self) -> Timestamp {
-        let elapsed = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.at.map_or(Duration::ZERO, |at| at.elapsed());
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         self.began.plus_ms(elapsed)
     }
 
     fn at(self, time: Timestamp) -> Instant {
-        self.at + Duration::from_millis(time.ms_since(self.began))
+        self.at.unwrap_or_else(Instant::now) + Duration::from_millis(time.ms_since(self.began))
     }
 }
 

@@ -196,7 +196,7 @@ mod tests {
         let room = RoomId::new("general").unwrap();
         let epoch = Epoch::new("e1").unwrap();
         for _ in 0..200 {
-            let log = StoredLog::new(epoch.clone(), Seq(300), Timestamp(0), tail(300)).unwrap();
+            let log = StoredLog::new(epoch.clone(), Seq(256), Timestamp(0), tail(256)).unwrap();
             let load = LoadId(1);
             last.push(&event(Input::RoomLoaded {
                 room: room.clone(),
@@ -204,7 +204,7 @@ mod tests {
                 log,
             }));
         }
-        assert_eq!(last.take().0.len(), KEPT_ENTRIES / 300);
+        assert_eq!(last.take().0.len(), KEPT_ENTRIES / 256);
         assert_eq!(last.entries, 0);
     }
 

@@ -435,3 +435,116 @@ impl fmt::Debug for Fanout {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::AtomicUsize;
+
+    use async_channel::Receiver;
+
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    /// Takes so many bytes in all, and counts the writes in which it took some.
+    #[derive(Clone, Default)]
+    struct Takes {
+        room: Arc<AtomicUsize>,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl Takes {
+        fn bytes(room: usize) -> Self {
+            Self {
+                room: Arc::new(room.into()),
+                ..Self::default()
+            }
+        }
+    }
+
+    impl Outlet for Takes {
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let room = self.room.load(Ordering::Relaxed);
+            if room == 0 {
+                return Poll::Pending;
+            }
+            let taken = bytes.len().min(room);
+            self.room.store(room - taken, Ordering::Relaxed);
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            Poll::Ready(Ok(taken))
+        }
+
+        fn finish(&mut self) {}
+
+        fn abort(&mut self) {}
+    }
+
+    /// One connection, with a queue of 1,000 bytes.
+    fn fanout(outlet: &Takes, outbox_total_bytes: u64) -> (Fanout, Receiver<Released>) {
+        let limits = Limits {
+            outbox_bytes: 1000,
+            outbox_total_bytes,
+            ..Limits::default()
+        };
+        let (internal, _) = async_channel::unbounded();
+        let mut fanout = Fanout::new(&limits, internal, Metrics::default());
+        let (released, signals) = async_channel::bounded(1);
+        fanout.open(CONN, Box::new(outlet.clone()), released);
+        (fanout, signals)
+    }
+
+    fn send(fanout: &mut Fanout, bytes: usize, worth: Worth) -> bool {
+        fanout.send(CONN, &vec![0; bytes].into(), worth)
+    }
+
+    #[test]
+    fn a_queue_takes_as_much_as_it_may_and_not_a_byte_more() {
+        let (mut fanout, _signals) = fanout(&Takes::default(), u64::MAX);
+        assert!(send(&mut fanout, 250, Worth::Droppable), "a quarter");
+        assert!(!send(&mut fanout, 1, Worth::Droppable));
+        assert!(send(&mut fanout, 750, Worth::Kept));
+        assert_eq!(fanout.total_bytes(), 1000);
+        assert_eq!(fanout.take_lost(), []);
+        assert!(!send(&mut fanout, 1, Worth::Kept));
+        assert_eq!(fanout.take_lost(), [(CONN, Cause::Slow)]);
+    }
+
+    #[test]
+    fn a_full_queue_is_written_before_anybody_is_cut() {
+        let outlet = Takes::bytes(100);
+        let (mut fanout, _signals) = fanout(&outlet, u64::MAX);
+        assert!(send(&mut fanout, 1000, Worth::Kept));
+        assert_eq!(outlet.writes.load(Ordering::Relaxed), 0, "once a turn");
+        assert!(send(&mut fanout, 100, Worth::Kept), "it fits, then");
+        assert_eq!(fanout.total_bytes(), 1000);
+        assert!(!send(&mut fanout, 1, Worth::Kept));
+    }
+
+    #[test]
+    fn all_queues_together_take_as_much_as_they_may() {
+        let outlet = Takes::bytes(100);
+        let (mut fanout, _signals) = fanout(&outlet, 500);
+        assert!(send(&mut fanout, 500, Worth::Kept));
+        assert_eq!(outlet.writes.load(Ordering::Relaxed), 0, "once a turn");
+        assert!(send(&mut fanout, 100, Worth::Kept));
+        assert_eq!((fanout.total_bytes(), fanout.take_lost()), (500, vec![]));
+        assert!(send(&mut fanout, 1, Worth::Kept), "it was queued");
+        assert_eq!(fanout.take_lost(), [(CONN, Cause::Slow)]);
+    }
+
+    #[test]
+    fn an_answer_holds_back_until_little_waits() {
+        let outlet = Takes::default();
+        let (mut fanout, signals) = fanout(&outlet, u64::MAX);
+        fanout.hold(CONN);
+        assert!(send(&mut fanout, 900, Worth::Kept));
+        fanout.answered(CONN);
+        for (taken, released) in [(0, false), (650, false), (1, true)] {
+            outlet.room.store(taken, Ordering::Relaxed);
+            fanout.writable(CONN);
+            fanout.flush();
+            assert_eq!(signals.try_recv().is_ok(), released, "{taken}");
+        }
+    }
+}

@@ -213,6 +213,11 @@ impl Connection {
         while self.signals.recv().await.is_ok() {}
     }
 
+    /// Whether the hub has finished with this connection.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.signals.is_closed()
+    }
+
     /// Counts so many bytes of a message that was read, for the [`Metrics`](crate::Metrics).
     pub fn count_received(&self, bytes: usize) {
         let counter = &self.handle.shared.metrics.received_bytes;

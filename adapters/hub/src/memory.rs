@@ -238,6 +238,13 @@ mod tests {
         loaded
     }
 
+    /// What an entry of [`visit`] takes.
+    fn entry_bytes() -> u64 {
+        let mut store = store(Retention::default());
+        visit(&mut store, "a", 1, 1);
+        store.released_bytes
+    }
+
     fn last_seq(log: &StoredLog) -> u64 {
         serde_json::to_value(log).unwrap()["last_seq"]
             .as_u64()
@@ -325,5 +332,48 @@ mod tests {
         assert_eq!(page(6, 2), (vec![4, 5], true));
         assert_eq!(page(4, 2), (vec![3], false));
         assert_eq!(page(3, 2), (vec![], false));
+    }
+
+    #[test]
+    fn a_tail_is_kept_within_its_bytes() {
+        for (tail_bytes, kept) in [(0, 0), (1, 1), (2, 2), (4, 3)] {
+            let mut store = store(Retention::default());
+            store.tail_bytes = tail_bytes * entry_bytes();
+            visit(&mut store, "a", 2, 1);
+            visit(&mut store, "a", 3, 2);
+            assert_eq!(store.load(&room("a"), 300).unwrap().tail().len(), kept);
+        }
+    }
+
+    #[test]
+    fn what_empty_rooms_take_is_counted_once() {
+        let mut store = store(Retention {
+            bytes: 2 * entry_bytes(),
+            ..Retention::default()
+        });
+        for at in 0..5 {
+            visit(&mut store, "a", u64::from(at == 0), at);
+        }
+        assert_eq!(store.released_bytes, entry_bytes());
+        // Both just fit.
+        visit(&mut store, "b", 1, 5);
+        assert_eq!(last_seq(&store.load(&room("a"), 300).unwrap()), 1);
+        assert_eq!(last_seq(&store.load(&room("b"), 300).unwrap()), 1);
+        assert_eq!(store.released_bytes, 0);
+    }
+
+    #[test]
+    fn no_room_is_in_use_when_it_begins_anew() {
+        let mut store = store(Retention {
+            rooms: 1,
+            ..Retention::default()
+        });
+        for (at, name) in [(1, "a"), (2, "b")] {
+            visit(&mut store, name, 1, at);
+            store.load(&room(name), 300).unwrap();
+        }
+        assert_eq!(store.logs.len(), 2, "both are in use");
+        store.reopen(Timestamp(3)).unwrap();
+        assert_eq!(store.logs.len(), 1);
     }
 }

@@ -403,3 +403,19 @@ const fn reason_label(reason: CloseReason) -> &'static str {
         CloseReason::Removed => "removed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn time_is_measured_in_seconds_and_never_back() {
+        let earlier = Moment::now();
+        let later = Moment(earlier.0 + Duration::from_millis(1500));
+        let is = |seconds: f64, expected: f64| (seconds - expected).abs() < 1e-9;
+        assert!(is(earlier.seconds_until(later), 1.5));
+        assert!(is(later.seconds_until(earlier), 0.0));
+    }
+}

@@ -121,3 +121,52 @@ impl fmt::Debug for Outbox {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// Takes everything, and notes how much at once.
+    #[derive(Default)]
+    struct Taken(Vec<usize>);
+
+    impl Outlet for Taken {
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn finish(&mut self) {}
+
+        fn abort(&mut self) {}
+    }
+
+    fn flushed(outbox: &mut Outbox) -> Vec<usize> {
+        let (mut taken, mut cx) = (Taken::default(), Context::from_waker(Waker::noop()));
+        let flushed = outbox.poll_flush(&mut taken, &mut cx, &mut Vec::new());
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+        taken.0
+    }
+
+    #[test]
+    fn frames_go_out_together_as_far_as_they_fit_into_a_write() {
+        let mut outbox = Outbox::default();
+        for _ in 0..4 {
+            outbox.push(vec![0; WRITE_BYTES / 2].into());
+        }
+        assert_eq!(flushed(&mut outbox), [WRITE_BYTES, WRITE_BYTES]);
+    }
+
+    #[test]
+    fn a_burst_does_not_pin_its_memory() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(vec![0].into());
+        }
+        assert_eq!(flushed(&mut outbox), [100]);
+        assert_eq!(outbox.bytes(), 0);
+        assert!(outbox.frames.capacity() <= 16);
+    }
+}

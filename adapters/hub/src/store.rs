@@ -349,7 +349,9 @@ impl fmt::Debug for StoreWorker {
 
 #[cfg(test)]
 mod tests {
-    use parlor_core::Limits;
+    use std::sync::Mutex;
+
+    use parlor_core::{ConnId, Limits, Seq};
 
     use super::*;
     use crate::MemoryStore;
@@ -368,5 +370,124 @@ mod tests {
             assert_eq!(worker.questions.len(), 1);
             while worker.step() {}
         }
+    }
+
+    /// Remembers what it was asked, and fails at all that can fail.
+    #[derive(Clone, Default)]
+    struct Asked(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Asked {
+        fn fails<T>(&self, what: &'static str) -> Result<T, StoreError> {
+            self.0.lock().unwrap().push(what);
+            Err(StoreError::new(what))
+        }
+
+        fn take(&self) -> Vec<&'static str> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Store for Asked {
+        fn load(&mut self, _: &RoomId, _: u32) -> Result<StoredLog, StoreError> {
+            self.fails("load")
+        }
+
+        fn append(&mut self, _: &[Append]) -> Result<(), StoreError> {
+            self.fails("append")
+        }
+
+        fn page(&mut self, _: &Fetch) -> Result<Page, StoreError> {
+            self.fails("page")
+        }
+
+        fn release(&mut self, _: &RoomId, _: Timestamp) {
+            let _ = self.fails::<()>("release");
+        }
+
+        fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
+            self.fails("reopen")
+        }
+
+        /// Twice there is more to do.
+        fn maintain(&mut self, _: Timestamp) -> bool {
+            let _ = self.fails::<()>("maintain");
+            self.0.lock().unwrap().len() < 3
+        }
+    }
+
+    const AT: Timestamp = Timestamp(1);
+
+    fn room() -> RoomId {
+        RoomId::new("r").unwrap()
+    }
+
+    fn fetch() -> Fetch {
+        Fetch {
+            conn: ConnId(1),
+            room: room(),
+            epoch: Epoch::new("e").unwrap(),
+            before: Seq(1),
+            limit: 1,
+            reference: None,
+        }
+    }
+
+    #[test]
+    fn a_store_in_a_box_is_that_store() {
+        let asked = Asked::default();
+        let mut boxed: Box<dyn Store> = Box::new(asked.clone());
+        // Through the implementation for the box, and not for what is in it.
+        fn ask(store: &mut impl Store) -> [String; 4] {
+            store.release(&room(), AT);
+            [
+                store.load(&room(), 1).unwrap_err(),
+                store.append(&[]).unwrap_err(),
+                store.page(&fetch()).unwrap_err(),
+                store.reopen(AT).unwrap_err(),
+            ]
+            .map(|error| error.source().unwrap().to_string())
+        }
+        assert_eq!(ask(&mut boxed), ["load", "append", "page", "reopen"]);
+        let all = ["release", "load", "append", "page", "reopen"];
+        assert_eq!(asked.take(), all);
+        let is_more = [AT; 3].map(|at| Store::maintain(&mut boxed, at));
+        assert_eq!(is_more, [true, true, false]);
+    }
+
+    #[test]
+    fn a_worker_answers_and_maintains_until_the_hub_is_gone() {
+        let (answers, answered) = async_channel::unbounded();
+        let asked = Asked::default();
+        let (mut link, worker) = StoreLink::threaded(asked.clone(), answers);
+        let thread = std::thread::spawn(move || worker.run());
+        let (room, load) = (room(), LoadId(1));
+        let questions = [
+            Question::Load {
+                room: room.clone(),
+                load,
+                tail_entries: 1,
+            },
+            Question::Append(vec![]),
+            Question::Page(fetch()),
+            Question::Release { room, at: AT },
+            Question::Reopen { at: AT },
+        ];
+        for (generation, question) in (7..).zip(questions) {
+            assert!(link.ask(generation, question).is_none(), "later");
+        }
+        drop(link);
+        thread.join().unwrap();
+        let answers = std::iter::from_fn(|| answered.try_recv().ok());
+        let generations: Vec<u64> = answers
+            .map(|answer| {
+                let Internal::Stored { generation, .. } = answer else {
+                    panic!("the store did not panic");
+                };
+                generation
+            })
+            .collect();
+        assert_eq!(generations, [7, 8, 9, 11], "a release has no answer");
+        let all = ["load", "append", "page", "release", "reopen"];
+        assert_eq!(asked.take(), all);
     }
 }

@@ -22,16 +22,15 @@ mod socket;
 mod storage;
 mod timer;
 mod tls;
-mod token;
 
 pub use ipnet::IpNet;
 pub use parlor_hub::entrance::{AllowedOrigin, BadOrigin};
 pub use parlor_sqlite::Retention;
+pub use parlor_token::{BadToken, KeyError, Verifier, sign};
 pub use record::Recording;
 pub use server::{Config, Listen, Server, ServerError};
-pub use storage::{Storage, epochs};
+pub use storage::Storage;
 pub use tls::{Tls, TlsError};
-pub use token::{BadToken, KeyError, Verifier, sign};
 
 /// The examples of the README, which therefore work.
 #[cfg(doctest)]

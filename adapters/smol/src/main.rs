@@ -95,7 +95,7 @@ fn restore(task: &Restore) -> Result<(), Box<dyn Error>> {
         data,
         replace,
     } = task;
-    let epochs = parlor_smol::epochs()?;
+    let epochs = parlor_hub::epochs()?;
     match parlor_sqlite::restore(file, &data.dir, *replace, epochs) {
         Err(error @ DatabaseError::InTheWay { .. }) => {
             return Err(format!("{error}; to set it aside, give --replace").into());

@@ -16,6 +16,7 @@ use parlor_hub::entrance::{Admission, AllowedOrigin, Entrance, Permit};
 use parlor_hub::trace::Record;
 use parlor_hub::{Clock, Handle, HubConfig, HubError, Outlet, Store};
 use parlor_sqlite::DatabaseError;
+use parlor_token::Verifier;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Timer};
 use socket2::{Domain, SockRef, Socket as Socket2, Type};
@@ -32,7 +33,6 @@ use crate::socket::{Socket, Sockets};
 use crate::storage::{OpenStore, Storage};
 use crate::timer::SmolTimer;
 use crate::tls::{self, Tls};
-use crate::token::Verifier;
 
 /// TCP connections that are not WebSockets (yet): handshakes under way and requests for the page.
 /// Beyond it new ones are dropped. So many that it takes many addresses to lock everybody out, and

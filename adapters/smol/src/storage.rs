@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::thread;
 
-use parlor_core::{Epoch, Limits};
-use parlor_hub::{Handle, Hub, HubConfig, MemoryStore, Store};
+use parlor_core::Limits;
+use parlor_hub::{Handle, Hub, HubConfig, MemoryStore, Store, epochs};
 use parlor_sqlite::{Retention, SqliteStore};
 use smol::channel::{self, Receiver};
 use tracing::info;
@@ -53,7 +53,7 @@ impl StoreThread {
 impl Storage {
     /// Opens it. Blocks the thread.
     pub(crate) fn open(&self, limits: &Limits) -> Result<OpenStore, ServerError> {
-        let new_epoch = epochs()?;
+        let new_epoch = epochs().map_err(ServerError::Random)?;
         Ok(match self {
             Self::Memory => OpenStore::Inside(Box::new(MemoryStore::new(limits, new_epoch))),
             Self::Directory { dir, retention } => {
@@ -99,17 +99,4 @@ impl fmt::Debug for OpenStore {
             Self::Thread(_) => "Thread",
         })
     }
-}
-
-/// Epochs that no other run of a server gives: random bits of this one, and a counter.
-///
-/// # Errors
-/// When the system gives no random numbers.
-pub fn epochs() -> Result<impl FnMut() -> Epoch + Send + 'static, ServerError> {
-    let run = getrandom::u64().map_err(ServerError::Random)?;
-    let mut count: u64 = 0;
-    Ok(move || {
-        count += 1;
-        Epoch::new(&format!("{run:016x}-{count:x}")).expect("it is ASCII and shorter than 64")
-    })
 }

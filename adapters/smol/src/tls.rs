@@ -209,11 +209,11 @@ mod tests {
 
     use super::*;
 
-    const RSA: &str = include_str!("../tests/keys/rsa-private.pem");
-    const RSA_PKCS1: &str = include_str!("../tests/keys/rsa-private-pkcs1.pem");
-    const EC: &str = include_str!("../tests/keys/ec-private.pem");
-    const EC_SEC1: &str = include_str!("../tests/keys/ec-private-sec1.pem");
-    const ED: &str = include_str!("../tests/keys/ed-private.pem");
+    const RSA: &str = include_str!("../../token/tests/keys/rsa-private.pem");
+    const RSA_PKCS1: &str = include_str!("../../token/tests/keys/rsa-private-pkcs1.pem");
+    const EC: &str = include_str!("../../token/tests/keys/ec-private.pem");
+    const EC_SEC1: &str = include_str!("../../token/tests/keys/ec-private-sec1.pem");
+    const ED: &str = include_str!("../../token/tests/keys/ed-private.pem");
 
     /// A certificate for a key.
     fn certificate(key: &str) -> String {

@@ -5,6 +5,7 @@ use parlor_tests::client::{Client, handshake};
 use parlor_tests::server::TestServer;
 use serde_json::json;
 
+use super::on_smol::hostile::assert_is_ended;
 use super::{server, unlimited};
 
 /// The answer to one request, on a connection of its own.
@@ -230,4 +231,25 @@ fn a_handshake_that_trickles_is_ended() {
         trickling.try_write(b"x").is_err()
     });
     assert!(ended, "the server waits for the rest");
+}
+
+#[test]
+fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
+    let limits = Limits {
+        handshake_timeout_ms: 50,
+        send_buffer_bytes: 4 << 10,
+        ..unlimited()
+    };
+    let server = TestServer::start(limits);
+    let mut hostile = Client::dial_narrow(server.door());
+    let requests = "GET / HTTP/1.1\r\nHost: parlor\r\n\r\n".repeat(1000);
+    assert_is_ended(&mut hostile, requests.as_bytes());
+}
+
+#[test]
+fn a_websocket_may_be_at_the_root() {
+    let server = server();
+    let mut client = Client::connect_to(server.door(), "/");
+    client.send(&json!({ "type": "ping" }));
+    client.expect(&json!({ "type": "pong" }));
 }

@@ -2,7 +2,7 @@
 
 use parlor_core::CloseReason;
 use parlor_hub::HubGone;
-use parlor_tests::driven_hub::{Client, DrivenHub, ScriptedStore};
+use parlor_tests::driven_hub::{Client, DrivenHub, ScriptedStore, Task};
 use parlor_tests::virtual_socket::LastWord;
 
 use super::{kib, limits, read};
@@ -223,4 +223,32 @@ fn a_shutdown_finishes_what_is_being_stored_for_somebody_who_is_gone() {
     hub.answer_one();
     assert_eq!(hub.settle(), Some(Ok(())));
     assert_eq!(store.text("r", "epoch-1", 1).as_deref(), Some("one"));
+}
+
+#[test]
+fn a_connection_is_finished_when_its_last_frame_is_written_or_given_up() {
+    for reads in [true, false] {
+        let mut hub = DrivenHub::in_memory(&limits());
+        let mut alice = hub.join("alice", "r");
+        alice.socket.block();
+        let connection = alice.connection().clone();
+        let mut finished = Task::new(async move { connection.finished().await });
+        alice.send(r#"{"type":"ping"}"#);
+        hub.shutdown();
+        assert_eq!(finished.run(), None, "the goodbye waits");
+        if reads {
+            alice.socket.flow();
+            hub.settle();
+        } else {
+            hub.wait(5000);
+        }
+        assert_eq!(finished.run(), Some(&()));
+        let last_word = alice.socket.last_word();
+        let expected = if reads {
+            LastWord::Finished
+        } else {
+            LastWord::Aborted
+        };
+        assert_eq!(last_word, Some(expected));
+    }
 }

@@ -372,6 +372,37 @@ fn t_8_a_join_that_new_claims_refuse_is_answered() {
 }
 
 #[test]
+fn t_8_what_new_claims_take_away_before_a_request_does_not_answer_it() {
+    let store = ScriptedStore::default();
+    let mut hub = DrivenHub::with_slow_store(
+        &Limits {
+            token_required: true,
+            ..limits()
+        },
+        &store,
+    );
+    let mut alice = hub.connect();
+    let identity = |rooms: &[&str]| Identity {
+        subject: Username::new("alice").unwrap(),
+        rooms: Some(rooms.iter().map(|&room| RoomPattern(room.into())).collect()),
+    };
+    let both = identity(&["r", "s"]);
+    alice.perform(async move |connection| connection.identify(both).await);
+    alice.send(r#"{"type":"join","roomId":"r"}"#);
+    hub.answer_all();
+    let _ = alice.read();
+    let one = identity(&["s"]);
+    alice.perform(async move |connection| connection.identify(one).await);
+    alice.send(r#"{"type":"join","roomId":"s"}"#);
+    hub.settle();
+    assert_eq!(alice.read(), ["left r forbidden"]);
+    assert!(alice.is_held(), "the join has no answer");
+    hub.answer_all();
+    assert_eq!(alice.read(), ["joined s 0"]);
+    assert!(!alice.is_held());
+}
+
+#[test]
 fn t_8_what_new_claims_take_away_is_not_the_answer_that_is_waited_for() {
     let store = ScriptedStore::default();
     let mut hub = DrivenHub::with_slow_store(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parlor_core::Limits;
+use parlor_core::{Effect, ErrorCode, Limits, ServerMessage};
 use parlor_hub::CrashReport;
 use parlor_hub::trace::{Line, Player, Reader, Recorded, Texts, Verdict, Why};
 use parlor_tests::driven_hub::{DrivenHub, Outcome, ScriptedStore};
@@ -155,4 +155,50 @@ fn a_guest_comes_back_in_a_replay_too() {
     assert_eq!(again.read(), ["hello alice", "joined r 0"]);
     let replayed = check(&hub);
     assert_eq!(replayed.events.len(), 6);
+}
+
+#[test]
+fn a_crash_report_leads_to_the_same_refusals() {
+    let mut hub = DrivenHub::in_memory(&limits());
+    let mut alice = hub.join("alice", "r");
+    for text in ["one", "one", "two"] {
+        alice.send(&format!(
+            r#"{{"type":"message","roomId":"r","text":"{text}","clientMsgId":"1"}}"#
+        ));
+        hub.settle();
+    }
+    alice.socket.panic();
+    alice.send(r#"{"type":"ping"}"#);
+    hub.settle();
+    let [report] = &hub.take_crashes()[..] else {
+        panic!("one report");
+    };
+    let mut bytes = Vec::new();
+    report.write(None, &mut bytes).expect("memory takes it");
+    let mut reader = Reader::open(&bytes[..]).expect("it is a trace");
+    let (mut player, mut codes) = (Player::default(), Vec::new());
+    while let Some(line) = reader.next_line().expect("it is as it was written") {
+        match line {
+            Line::Begin(begin) => player.begin(*begin).expect("it can begin"),
+            Line::Event(event) => {
+                let played = player.event(&event).expect("it is the next");
+                codes.extend(played.effects.iter().filter_map(refused));
+            }
+        }
+    }
+    assert_eq!(
+        codes,
+        [ErrorCode::DuplicateId],
+        "the third has another text"
+    );
+}
+
+fn refused(effect: &Effect) -> Option<ErrorCode> {
+    if let Effect::Send { message, .. } = effect
+        && let ServerMessage::Error(error) = message
+    {
+        Some(error.0.code)
+    } else {
+        None
+    }
 }

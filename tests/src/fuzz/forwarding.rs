@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use hyper::HeaderMap;
-use hyper::header::{FORWARDED, HeaderName, HeaderValue};
+use http::HeaderMap;
+use http::header::{FORWARDED, HeaderName, HeaderValue};
+use ipnet::IpNet;
 use parlor_hub::entrance::client_address;
-use parlor_smol::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));

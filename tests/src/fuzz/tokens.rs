@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use parlor_core::{Timestamp, Username};
-use parlor_smol::Verifier;
+use parlor_token::Verifier;
 use serde_json::Value;
 
 use super::object::{Fields, Object, fields};
@@ -15,9 +15,9 @@ const LEEWAY_S: f64 = 5.0;
 /// Beyond it a number of seconds is no time.
 const SECONDS: f64 = 18_446_744_073_709_551_616.0;
 const PUBLIC: [&[u8]; 3] = [
-    include_bytes!("../../../adapters/smol/tests/keys/rsa-public.pem"),
-    include_bytes!("../../../adapters/smol/tests/keys/ec-public.pem"),
-    include_bytes!("../../../adapters/smol/tests/keys/ed-public.pem"),
+    include_bytes!("../../../adapters/token/tests/keys/rsa-public.pem"),
+    include_bytes!("../../../adapters/token/tests/keys/ec-public.pem"),
+    include_bytes!("../../../adapters/token/tests/keys/ed-public.pem"),
 ];
 const PLAIN: &str = r#"{"alg":"HS256"}"#;
 

@@ -55,6 +55,15 @@ pub struct Verified {
     pub expires_at: Option<Timestamp>,
 }
 
+impl From<Identity> for Verified {
+    fn from(identity: Identity) -> Self {
+        Self {
+            identity,
+            expires_at: None,
+        }
+    }
+}
+
 /// The protocol of the server.
 #[derive(Debug)]
 pub struct Chat {

@@ -218,4 +218,16 @@ mod tests {
             assert!(hasher.lists.len() <= KNOWN_LISTS);
         }
     }
+
+    #[test]
+    fn lists_are_known_until_their_members_are_too_many() {
+        let mut hasher = Hasher::default();
+        let list = |len: usize| -> Arc<[ConnId]> { vec![ConnId(1); len].into() };
+        let lists = [list(1), list(KNOWN_MEMBERS), list(1)];
+        let known = lists.map(|list| {
+            hasher.of_list(&list);
+            hasher.lists.len()
+        });
+        assert_eq!(known, [1, 2, 1]);
+    }
 }

@@ -93,10 +93,14 @@ impl Encoder {
 }
 
 pub(crate) fn line(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    line_of(value, MOST_LINE_BYTES, out)
+}
+
+fn line_of(value: &impl Serialize, most_bytes: usize, out: &mut Vec<u8>) -> Result<(), TooLong> {
     let before = out.len();
     serde_json::to_writer(&mut *out, value).expect("it serialises, and memory takes it");
     out.push(b'\n');
-    if out.len() - before > MOST_LINE_BYTES {
+    if out.len() - before > most_bytes {
         out.truncate(before);
         return Err(TooLong);
     }
@@ -152,5 +156,44 @@ impl<W: Write + Send> Record for Recorder<W> {
             .map_err(io::Error::other);
         let written = encoded.and_then(|()| self.out.write_all(&bytes));
         written.expect("what records takes everything");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parlor_core::{Event, Input};
+
+    use super::*;
+
+    #[test]
+    fn its_digest_is_that_of_the_last_line() {
+        let mut encoder = Encoder::new(Texts::Redacted);
+        assert_eq!(encoder.digest(), Digest::default());
+        let mut out = Vec::new();
+        let fed = Fed {
+            number: 1,
+            beginning: None,
+            event: Event {
+                at: Timestamp(1),
+                input: Input::Shutdown,
+            },
+            effects: Some(vec![]),
+        };
+        encoder.event(fed, &mut out).unwrap();
+        let Line::Event(recorded) = serde_json::from_slice(&out).unwrap() else {
+            panic!("nothing begins here");
+        };
+        assert_eq!(recorded.digest, Some(encoder.digest()));
+        assert_ne!(encoder.digest(), Digest::default());
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_line_leaves_nothing_behind() {
+        let mut out = b"before\n".to_vec();
+        for (most_bytes, fits) in [(5, false), (6, true), (7, true)] {
+            let written = line_of(&"abc", most_bytes, &mut out);
+            assert_eq!(written, if fits { Ok(()) } else { Err(TooLong) });
+        }
+        assert_eq!(out, b"before\n\"abc\"\n\"abc\"\n");
     }
 }

@@ -128,3 +128,16 @@ pub struct Recorded {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_knows_its_own_version() {
+        let mut head = Head::new(Timestamp(1), Texts::Plain, Limits::default());
+        assert!(head.is_of_this_version());
+        head.server.push('1');
+        assert!(!head.is_of_this_version());
+    }
+}

@@ -129,3 +129,76 @@ impl Player {
         self.state.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parlor_core::{ConnId, Input, Limits, ResumeToken, Timestamp};
+
+    use super::super::Why;
+    use super::*;
+
+    fn begin(event: u64) -> Begin {
+        Begin {
+            event,
+            why: Why::Start,
+            lost: 0,
+            digest: Digest::default(),
+            state: Some(State::new(Limits::default())),
+        }
+    }
+
+    fn recorded(number: u64, input: Input, digest: Option<Digest>) -> Recorded {
+        Recorded {
+            number,
+            at: Timestamp(1),
+            input,
+            digest,
+        }
+    }
+
+    #[test]
+    fn events_come_one_after_the_other_behind_a_state() {
+        let event = |number| recorded(number, Input::Shutdown, None);
+        let mut player = Player::default();
+        let error = player.event(&event(1)).unwrap_err();
+        assert_eq!(error, "event 1 comes before any state");
+        player.begin(begin(3)).unwrap();
+        for number in [3, 4] {
+            assert_eq!(
+                player.event(&event(number)).unwrap().verdict,
+                Verdict::Unknown
+            );
+        }
+        for number in [4, 6] {
+            let error = player.event(&event(number)).unwrap_err();
+            assert_eq!(error, format!("event {number} comes where 5 should"));
+        }
+    }
+
+    #[test]
+    fn it_knows_the_state_and_the_recorded_digest() {
+        let digest = |digit: char| -> Digest {
+            let digits = digit.to_string().repeat(32);
+            digits.try_into().unwrap()
+        };
+        let mut player = Player::default();
+        assert_eq!(player.state(), None);
+        player.begin(begin(1)).unwrap();
+        let connected = Input::Connected {
+            conn: ConnId(1),
+            resume_token: ResumeToken::from_random(1),
+        };
+        let wrong = recorded(1, connected, Some(digest('7')));
+        let verdict = player.event(&wrong).unwrap().verdict;
+        assert!(matches!(verdict, Verdict::Differs(expected, _) if expected == digest('7')));
+        assert_eq!(player.digest(), digest('7'));
+        assert_eq!(player.state().map(State::connection_count), Some(1));
+        // Where the digest is another one, there is a hole.
+        let error = player.begin(begin(2)).unwrap_err();
+        let (is, should) = (digest('7'), digest('0'));
+        assert_eq!(
+            error,
+            format!("the digest before event 2 should be {should}, and is {is}")
+        );
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use parlor_core::{ConnId, Effect, Input, Recipients, Timestamp};
+use parlor_core::{ConnId, Effect, Fetch, Input, Recipients, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -105,7 +105,10 @@ pub fn event(event: &Recorded) -> String {
 #[must_use]
 pub fn effect(effect: &Effect) -> String {
     let Effect::Send { to, message } = effect else {
-        let mut text = "do".into();
+        let mut text = String::from("do");
+        if let Effect::Close { conn, .. } | Effect::FetchPage(Fetch { conn, .. }) = effect {
+            let _ = write!(text, " {conn}");
+        }
         variant(&mut text, effect);
         return text;
     };
@@ -276,7 +279,198 @@ const fn date(day: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parlor_core::decode::decode;
+    use parlor_core::protocol::{Pong, UserList};
+    use parlor_core::types::LoadId;
+    use parlor_core::{
+        Cause, CloseReason, Epoch, Identity, Limits, RoomId, Seq, ServerMessage, State, Username,
+    };
+
+    use super::super::{Crash, Digest};
     use super::*;
+
+    const CONN: ConnId = ConnId(7);
+
+    fn room() -> RoomId {
+        RoomId::new("general").unwrap()
+    }
+
+    fn username(name: &str) -> Username {
+        Username::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_head_says_who_recorded_what() {
+        let mut of = Head::new(Timestamp(0), Texts::Redacted, Limits::default());
+        of.server = "parlor/9\u{1b}".into();
+        let first = "recorded by parlor/9\\u001b from 1970-01-01T00:00:00.000Z, texts are";
+        assert_eq!(head(&of), format!("{first} redacted"));
+        of.texts = Texts::Plain;
+        assert_eq!(head(&of), format!("{first} as they were"));
+
+        of.crash = Some(Crash {
+            panic: "oops".into(),
+            conn: None,
+            event: 7,
+            recording: None,
+        });
+        let panicked = format!("{first} as they were\nthe hub panicked behind event 7: \"oops\"");
+        assert_eq!(head(&of), panicked);
+        let crash = of.crash.as_mut().unwrap();
+        crash.conn = Some(CONN);
+        crash.recording = Some("my trace".into());
+        let recording = "a recording goes on from the beginning to there: \
+                         parlor replay \"my trace\" --until 7";
+        assert_eq!(head(&of), format!("{panicked}, by c7\n{recording}"));
+    }
+
+    #[test]
+    fn a_beginning_says_why_and_what_is_lost() {
+        let shown = |why, lost, state| {
+            begin(&Begin {
+                event: 5,
+                why,
+                lost,
+                digest: Digest::default(),
+                state,
+            })
+        };
+        let state = || Some(State::new(Limits::default()));
+        assert_eq!(
+            shown(Why::Rotated, 0, state()),
+            "# a state begins before event 5: the file before this was full \
+             (0 connections, 0 rooms)"
+        );
+        assert_eq!(
+            shown(Why::Lost, 3, None),
+            "# a state begins before event 5: the recording could not keep up; 3 events are lost \
+             (it is not known, so events are not applied)"
+        );
+    }
+
+    #[test]
+    fn an_event_is_what_was_asked_or_what_happened() {
+        let asked = |text: &str| Input::Received {
+            conn: CONN,
+            request: decode(text).unwrap().request,
+        };
+        for (input, expected) in [
+            (Input::Shutdown, "Shutdown"),
+            (
+                Input::Disconnected {
+                    conn: CONN,
+                    cause: Cause::Slow,
+                },
+                r#"c7 Disconnected cause="slow""#,
+            ),
+            (
+                Input::LoadFailed {
+                    room: room(),
+                    load: LoadId(2),
+                },
+                r#"LoadFailed load=2 room="general""#,
+            ),
+            (
+                Input::Identified {
+                    conn: CONN,
+                    identity: Identity {
+                        subject: username("Ann"),
+                        rooms: Some(Arc::default()),
+                    },
+                },
+                r#"c7 Identified identity={rooms=[] subject="Ann"}"#,
+            ),
+            (asked(r#"{"type":"ping"}"#), "c7 Ping"),
+            (
+                asked(r#"{"type":"typing","roomId":"general","active":true,"ref":"a\"b"}"#),
+                r#"c7 Typing active=true room="general" ref="a\"b""#,
+            ),
+            (
+                asked(r#"{"type":"join","roomId":"general","since":{"epoch":"e","seq":4}}"#),
+                r#"c7 Join room="general" since={epoch="e" seq=4}"#,
+            ),
+        ] {
+            let recorded = Recorded {
+                number: 3,
+                at: Timestamp(0),
+                input,
+                digest: None,
+            };
+            let expected = format!("3 1970-01-01T00:00:00.000Z {expected}");
+            assert_eq!(event(&recorded), expected);
+        }
+    }
+
+    #[test]
+    fn an_effect_is_what_is_done_or_said_and_to_whom() {
+        let pong = ServerMessage::Pong(Pong {
+            time: Timestamp(5),
+            reference: None,
+        });
+        let to = |members: u64, except| Effect::Send {
+            to: Recipients::Room {
+                members: (1..=members).map(ConnId).collect(),
+                except,
+            },
+            message: pong.clone(),
+        };
+        let list = |users: u64| Effect::Send {
+            to: Recipients::One(CONN),
+            message: ServerMessage::UserList(UserList {
+                room_id: room(),
+                users: (1..=users)
+                    .map(|user| username(&user.to_string()))
+                    .collect(),
+                user_count: 9,
+                reference: None,
+            }),
+        };
+        let close = Effect::Close {
+            conn: CONN,
+            reason: CloseReason::Slow,
+        };
+        let fetch = Effect::FetchPage(Fetch {
+            conn: CONN,
+            room: room(),
+            epoch: Epoch::new("e").unwrap(),
+            before: Seq(4),
+            limit: 2,
+            reference: None,
+        });
+        let eight = r#""1", "2", "3", "4", "5", "6", "7", "8""#;
+        for (of, expected) in [
+            (close, r#"do c7 Close reason="Slow""#),
+            (
+                fetch,
+                r#"do c7 FetchPage before=4 epoch="e" limit=2 room="general""#,
+            ),
+            (
+                Effect::ReleaseRoom { room: room() },
+                r#"do ReleaseRoom room="general""#,
+            ),
+            (to(2, None), "-> c1 c2: pong time=5"),
+            (to(3, Some(ConnId(2))), "-> c1 c3: pong time=5"),
+            (to(8, None), "-> c1 c2 c3 c4 c5 c6 c7 c8: pong time=5"),
+            (
+                to(10, Some(ConnId(1))),
+                "-> c2 c3 c4 c5 c6 c7 c8 c9 … 9 in all: pong time=5",
+            ),
+            (
+                list(8),
+                &format!(r#"-> c7: user_list roomId="general" userCount=9 users=[{eight}]"#),
+            ),
+            (
+                list(9),
+                &format!(
+                    r#"-> c7: user_list roomId="general" userCount=9 users=[{eight}, … 9 in all]"#
+                ),
+            ),
+        ] {
+            assert_eq!(effect(&of), expected);
+        }
+    }
 
     #[test]
     fn times_are_dates() {
@@ -286,6 +480,8 @@ mod tests {
             (951_782_400_000, "2000-02-29T00:00:00.000Z"),
             (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (1_735_689_599_999, "2024-12-31T23:59:59.999Z"),
+            (13_574_563_200_000, "2400-02-29T00:00:00.000Z"),
             (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
         ] {
             assert_eq!(Utc(Timestamp(ms)).to_string(), expected);
@@ -300,6 +496,7 @@ mod tests {
             let bad = |c: char| c.is_control() || "\u{202e}\u{200b}\u{e0001}\u{2028}".contains(c);
             assert!(!shown.contains(bad), "{shown:?}");
         }
+        assert_eq!(printable("one\ntwo").to_string(), "one\\ntwo");
         // What is quoted is JSON.
         let text = quoted(hostile).to_string();
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), hostile);

@@ -247,8 +247,12 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::{Arc, Mutex};
 
-    use parlor_core::{ConnId, Request};
-    use parlor_core::{Limits, RequestKind, ResumeToken, RoomId, Timestamp, Username};
+    use parlor_core::protocol::{Delivery, Joined, RoomInfo, RoomList, UserList};
+    use parlor_core::types::LoadId;
+    use parlor_core::{
+        ConnId, Entry, Epoch, Limits, Recipients, Request, RequestKind, ResumeToken, RoomId, Seq,
+        StoredLog, Timestamp, Username,
+    };
 
     use super::*;
     use crate::trace::{Line, Player, Reader, Recorder, Texts, Verdict};
@@ -341,5 +345,110 @@ mod tests {
             came,
             ["Start", "Same", "panicked false", "Rebuilt", "Same", "Same"]
         );
+    }
+
+    fn bytes(input: Input, effects: Vec<Effect>) -> usize {
+        let fed = Fed {
+            number: 1,
+            beginning: None,
+            event: Event {
+                at: Timestamp(1),
+                input,
+            },
+            effects: Some(effects),
+        };
+        fed.bytes()
+    }
+
+    /// What goes beyond `least` is a bounded part of it.
+    #[track_caller]
+    fn about(bytes: usize, least: usize) {
+        assert!((least..3 * least).contains(&bytes), "{bytes} for {least}");
+    }
+
+    #[test]
+    fn what_is_fed_is_weighed_by_its_texts_and_lists() {
+        let room = RoomId::new("r").unwrap();
+        let long = MessageText::new(&"x".repeat(2000)).unwrap();
+        let entry = || {
+            Arc::new(Entry {
+                seq: Seq(1),
+                at: Timestamp(1),
+                from: Username::new("ann").unwrap(),
+                text: long.clone(),
+                client_msg_id: None,
+            })
+        };
+        let kind = RequestKind::Message {
+            room: room.clone(),
+            text: long.clone(),
+            client_msg_id: None,
+        };
+        let received = Input::Received {
+            conn: ConnId(1),
+            request: Request {
+                reference: None,
+                kind,
+            },
+        };
+        let said = Effect::Send {
+            to: Recipients::One(ConnId(1)),
+            message: ServerMessage::Message(Delivery::plain(room.clone(), entry())),
+        };
+        about(bytes(received, vec![]), 2000);
+        about(bytes(Input::Shutdown, vec![said.clone()]), 2000);
+        about(bytes(Input::Shutdown, vec![said.clone(), said]), 4000);
+
+        let log = StoredLog::new(
+            Epoch::new("e").unwrap(),
+            Seq(1),
+            Timestamp(1),
+            vec![entry()],
+        );
+        let loaded = Input::RoomLoaded {
+            room: room.clone(),
+            load: LoadId(1),
+            log: log.unwrap(),
+        };
+        about(bytes(loaded, vec![]), 2000);
+
+        let name = || Username::new(&"x".repeat(32)).unwrap();
+        let users = UserList {
+            room_id: room.clone(),
+            users: vec![name(); 100],
+            user_count: 100,
+            reference: None,
+        };
+        let joined = Joined {
+            room_id: room.clone(),
+            users: vec![name(); 100],
+            user_count: 100,
+            epoch: Epoch::new("e").unwrap(),
+            seq: Seq(1),
+            recovered: false,
+            history: 0,
+            reference: None,
+        };
+        let rooms = RoomList {
+            rooms: vec![
+                RoomInfo {
+                    id: room,
+                    user_count: 1
+                };
+                100
+            ],
+            room_count: 100,
+            reference: None,
+        };
+        // A name is kept as it was written and as it is compared.
+        for list in [
+            ServerMessage::UserList(users),
+            ServerMessage::Joined(joined),
+            ServerMessage::RoomList(rooms),
+        ] {
+            let to = Recipients::One(ConnId(1));
+            let effects = vec![Effect::Send { to, message: list }];
+            about(bytes(Input::Shutdown, effects), 100 * 2 * 32);
+        }
     }
 }

@@ -389,7 +389,7 @@ fn a_crash_report_is_replayed_if_its_state_is_known() {
         "parlor replay \"/var/lib/parlor/trace\" --until 7",
         "6 2023-11-14T22:13:20.000Z c3 Connected",
         "-> c3: error code=\"SERVER_SHUTDOWN\"",
-        "do Close",
+        "do c3 Close",
     ] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }

@@ -8,7 +8,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::{ANY_PORT, HELLO, Running, ask, output, parlor, read_to_close, text};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
+const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../token/tests/keys");
 const JOIN: &str = r#"{"type":"join","roomId":"lobby"}"#;
 
 fn hello(token: &str) -> String {

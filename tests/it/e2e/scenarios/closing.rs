@@ -1,17 +1,13 @@
 //! Every close code that can be provoked over a socket.
 
 use std::iter;
-use std::ops::ControlFlow;
 
-use parlor_core::session::Due;
-use parlor_core::{Limits, Timestamp};
-use parlor_hub::Connection;
-use parlor_hub::connection::{Access, Chat, ConnectionClock, Flow, Protocol};
+use parlor_core::Limits;
 use parlor_tests::client::{Client, Incoming, frame, head};
-use parlor_tests::server::TestServer;
 use serde_json::{Value, json};
 
-use super::{both, unlimited};
+use super::both;
+use crate::e2e::unlimited;
 
 /// A frame of the server's kind: without a mask.
 fn unmasked(head: u8, payload: &[u8]) -> Vec<u8> {
@@ -19,10 +15,10 @@ fn unmasked(head: u8, payload: &[u8]) -> Vec<u8> {
     [&[head, length], payload].concat()
 }
 
-/// Sends `bytes` to a server of its own; the code with which it closes, over TCP as over TLS, while
+/// Sends `bytes` to a server of its own; the code with which it closes, over TCP as over any other stream, while
 /// somebody else does not notice anything but that a member is gone.
 fn closes_with(bytes: &[u8]) -> Option<u16> {
-    let [tcp, tls] = both(&unlimited()).map(|server| {
+    let [plain, other] = both(&unlimited()).map(|server| {
         let [mut witness, mut client] = [(); 2].map(|()| Client::connect(server.door()));
         witness.join("lobby", "Witness");
         client.join("lobby", "Culprit");
@@ -33,8 +29,8 @@ fn closes_with(bytes: &[u8]) -> Option<u16> {
         witness.expect_silence();
         code
     });
-    assert_eq!(tcp, tls);
-    tcp
+    assert_eq!(plain, other);
+    plain
 }
 
 #[test]
@@ -352,57 +348,5 @@ fn another_version_of_the_protocol_is_closed_with_4501() {
         client.send(&json!({ "type": "hello", "protocol": 2, "ref": "v" }));
         client.expect(&json!({ "type": "error", "code": "UNSUPPORTED_PROTOCOL", "ref": "v" }));
         assert_eq!(client.expect_close(), Some(4501));
-    }
-}
-
-/// The chat, with one text that is its undoing.
-struct Fragile(Chat);
-
-impl Protocol for Fragile {
-    async fn text(&mut self, connection: &Connection, text: &str, clock: ConnectionClock) -> Flow {
-        assert_ne!(text, "panic", "as the test wants it");
-        self.0.text(connection, text, clock).await
-    }
-
-    async fn binary(&mut self, _: &Connection, _: &[u8]) -> Flow {
-        ControlFlow::Continue(())
-    }
-
-    fn control(&mut self, now: Timestamp) -> Flow {
-        self.0.control(now)
-    }
-
-    fn due(&mut self, now: Timestamp) -> Due {
-        self.0.due(now)
-    }
-
-    fn deadline(&self) -> Timestamp {
-        self.0.deadline()
-    }
-}
-
-#[test]
-fn a_panic_ends_its_own_connection_with_4502_and_no_other() {
-    let limits = unlimited();
-    let protocol = move |now| Fragile(Chat::new(&limits, Access::Guests, now));
-    for server in [
-        TestServer::start_protocol(unlimited(), protocol.clone()),
-        TestServer::start_tls_protocol(unlimited(), protocol),
-    ] {
-        let [mut alice, mut unlucky] = [(); 2].map(|()| Client::connect(server.door()));
-        alice.join("lobby", "Alice");
-        unlucky.join("lobby", "Unlucky");
-        alice.expect(&json!({ "type": "user_joined" }));
-        unlucky.say("lobby", "before");
-        unlucky.expect(&json!({ "type": "message" }));
-        unlucky.send_text("panic");
-        assert_eq!(unlucky.expect_close(), Some(4502));
-        alice.expect(&json!({ "type": "message", "text": "before" }));
-        alice.expect(
-            &json!({ "type": "user_left", "username": "Unlucky", "reason": "disconnected" }),
-        );
-        alice.say("lobby", "still here");
-        alice.expect(&json!({ "type": "message", "text": "still here" }));
-        Client::connect(server.door()).join("lobby", "Unlucky");
     }
 }

@@ -4,7 +4,8 @@ use parlor_core::Limits;
 use parlor_tests::client::{Client, Incoming};
 use serde_json::json;
 
-use super::{both, server, unlimited};
+use super::{both, server};
+use crate::e2e::unlimited;
 
 #[test]
 fn everybody_is_told_and_closed_with_1001() {
@@ -41,6 +42,8 @@ fn nobody_is_let_in_any_more() {
     let mut server = server();
     let address = server.address();
     let mut client = Client::connect(address);
+    // Whoever has an answer is known to the hub.
+    client.join("lobby", "Alice");
     server.stop();
     client.expect(&json!({ "type": "error", "code": "SERVER_SHUTDOWN" }));
     drop(client);

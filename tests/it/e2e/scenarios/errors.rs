@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use parlor_core::Limits;
 use parlor_tests::client::Client;
-use parlor_tests::server::TestServer;
 use serde_json::json;
 
-use super::unlimited;
+use super::{server, start};
+use crate::e2e::unlimited;
 
 #[test]
 fn every_bad_request_gets_one_error_and_nothing_else() {
@@ -17,7 +17,7 @@ fn every_bad_request_gets_one_error_and_nothing_else() {
         open_rooms: 3,
         ..unlimited()
     };
-    let server = TestServer::start(limits);
+    let server = start(limits);
     let [mut alice, mut bob, mut carol, mut dave] =
         [(); 4].map(|()| Client::connect(server.address()));
     alice.join("full", "Alice");
@@ -163,7 +163,7 @@ fn every_bad_request_gets_one_error_and_nothing_else() {
 
 #[test]
 fn the_longest_frame_is_still_read() {
-    let server = super::server();
+    let server = server();
     let mut client = Client::connect(server.address());
     let ping = r#"{"type":"ping"}"#;
     let longest = format!("{ping}{}", " ".repeat(65_536 - ping.len()));

@@ -4,10 +4,10 @@ use std::thread;
 
 use parlor_core::Limits;
 use parlor_tests::client::{Client, Incoming, frame, handshake, head};
-use parlor_tests::server::TestServer;
 use serde_json::{Value, json};
 
-use super::{both, server, unlimited};
+use super::{both, server, start};
+use crate::e2e::unlimited;
 
 fn names(message: &Value) -> Vec<&str> {
     let users = message["users"].as_array().expect("a list of users");
@@ -377,7 +377,7 @@ fn messages_beyond_the_rate_are_refused_and_the_others_pass() {
         burst: 2,
         ..unlimited()
     };
-    let server = TestServer::start(limits);
+    let server = start(limits);
     let mut alice = Client::connect(server.door());
     alice.join("lobby", "Alice");
     alice.send_all(&vec![
@@ -448,7 +448,7 @@ fn a_request_may_come_before_the_handshake() {
         let mut client = Client::dial(server.door());
         let page = "GET / HTTP/1.1\r\nHost: parlor\r\n\r\n";
         let ping = frame(head::TEXT, br#"{"type":"ping"}"#);
-        client.write(&[page.as_bytes(), handshake("/").as_bytes(), &ping].concat());
+        client.write(&[page.as_bytes(), handshake("/ws").as_bytes(), &ping].concat());
         assert!(client.response().starts_with("HTTP/1.1 200 "));
         assert!(client.response().starts_with("HTTP/1.1 101 "));
         client.expect(&json!({ "type": "pong" }));

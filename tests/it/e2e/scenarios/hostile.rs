@@ -5,12 +5,11 @@ use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::Instant;
 
-use parlor_core::Limits;
 use parlor_tests::client::{Client, PATIENCE, frame, head};
-use parlor_tests::server::TestServer;
 use serde_json::json;
 
-use super::{both, unlimited};
+use super::both;
+use crate::e2e::unlimited;
 
 /// Talks to a server while somebody sends it `begin` and then `again` and again, as fast as they
 /// can, until the server ends that connection or the talk is over.
@@ -70,19 +69,6 @@ fn large_messages_without_end_do_not_stop_the_others() {
 }
 
 #[test]
-fn who_asks_for_the_page_again_and_again_and_never_reads_it_is_ended() {
-    let limits = Limits {
-        handshake_timeout_ms: 50,
-        send_buffer_bytes: 4 << 10,
-        ..unlimited()
-    };
-    let server = TestServer::start(limits);
-    let mut hostile = Client::dial_narrow(server.door());
-    let requests = "GET / HTTP/1.1\r\nHost: parlor\r\n\r\n".repeat(1000);
-    assert_is_ended(&mut hostile, requests.as_bytes());
-}
-
-#[test]
 fn who_goes_on_asking_when_closed_is_ended() {
     for server in both(&unlimited()) {
         let mut hostile = Client::connect(server.door());
@@ -93,7 +79,7 @@ fn who_goes_on_asking_when_closed_is_ended() {
 }
 
 /// Sends until the server ends the connection.
-fn assert_is_ended(client: &mut Client, bytes: &[u8]) {
+pub(in crate::e2e) fn assert_is_ended(client: &mut Client, bytes: &[u8]) {
     let begun = Instant::now();
     let ended = loop {
         if let Err(error) = client.try_write(bytes) {

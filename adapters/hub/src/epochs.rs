@@ -1,0 +1,16 @@
+//! Epochs that nobody else gives.
+
+use parlor_core::Epoch;
+
+/// Epochs that no other run of a server gives: random bits of this one, and a counter.
+///
+/// # Errors
+/// When the system gives no random numbers.
+pub fn epochs() -> Result<impl FnMut() -> Epoch + Send + 'static, getrandom::Error> {
+    let run = getrandom::u64()?;
+    let mut count: u64 = 0;
+    Ok(move || {
+        count += 1;
+        Epoch::new(&format!("{run:016x}-{count:x}")).expect("it is ASCII and shorter than 64")
+    })
+}
