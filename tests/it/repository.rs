@@ -147,6 +147,8 @@ fn named_metrics(document: &str) -> BTreeSet<String> {
         "parlor_hub",
         "parlor_smol",
         "parlor_sqlite",
+        "parlor_token",
+        "parlor_tokio",
     ];
     words
         .filter(is_metric)

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncRead, AsyncReadExt, FutureExt, future};
 use parlor_core::session::Due;
 use parlor_core::{CloseReason, ConnId, ResumeToken, Timestamp};
+use tracing::field::display;
 use tracing::{error, info, trace};
 
 use crate::entrance::Entered;
@@ -165,8 +166,12 @@ pub async fn run<T, R, O, S>(
     O: Outlet + 'static,
     S: AsyncRead + Send + Unpin + 'static,
 {
+    let address = entered.address.map(display);
     let Ok(token) = random_token() else {
-        return error!(%entered, "no random numbers from the system: connection refused");
+        return error!(
+            address,
+            "no random numbers from the system: connection refused"
+        );
     };
     let Wire {
         reader,
@@ -179,7 +184,7 @@ pub async fn run<T, R, O, S>(
     };
     let conn = connection.id();
     let mut pump = pump(conn);
-    info!(%conn, %entered, "connected");
+    info!(%conn, address, peer = entered.proxy.map(display), "connected");
     let reader = WebSocket::new(reader, read, most_bytes).await;
     let talked = AssertUnwindSafe(talk::<T>(reader, &connection, clock, &mut protocol));
     let reason = pump.during(talked.catch_unwind()).await;

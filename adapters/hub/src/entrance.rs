@@ -7,7 +7,6 @@ mod handshake;
 mod origin;
 mod seldom;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,26 +36,14 @@ pub struct Entrance {
     handshakes: Seldom,
 }
 
-/// Who was let in: a place, which is kept as long as this lives. Shown as the client's address, and
-/// that of the trusted proxy it came through.
+/// Who was let in: a place, which is kept as long as this lives.
 #[derive(Debug)]
 pub struct Entered {
     _permit: Permit,
     /// Where the client is, if that is known.
-    address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Through which trusted proxy it came.
-    proxy: Option<IpAddr>,
-}
-
-impl fmt::Display for Entered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => write!(f, "{address}")?,
-            None => f.write_str("unknown")?,
-        }
-        self.proxy
-            .map_or(Ok(()), |proxy| write!(f, " through {proxy}"))
-    }
+    pub(crate) proxy: Option<IpAddr>,
 }
 
 /// Why somebody stays outside.

@@ -147,11 +147,11 @@ impl Chat {
         access: Access,
     ) {
         let timeout = Duration::from_millis(self.0.limits.handshake_timeout_ms.into());
-        let peer = peer.map(tracing::field::display);
+        let address = peer.map(tracing::field::display);
         let upgraded = match time::timeout(timeout, on_upgrade).await {
             Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(error)) => return debug!(peer, %error, "gone in its handshake"),
-            Err(_) => return debug!(peer, "did not take the answer to its handshake"),
+            Ok(Err(error)) => return debug!(address, %error, "gone in its handshake"),
+            Err(_) => return debug!(address, "did not take the answer to its handshake"),
         };
         match tcp(upgraded) {
             Ok((stream, read)) => match Socket::new(stream, &self.0.limits) {
@@ -159,7 +159,7 @@ impl Chat {
                     let wire = Wire::direct(socket.clone(), socket.clone(), socket);
                     self.talk(wire, read, &entered, access).await;
                 }
-                Err(error) => debug!(peer, %error, "gone at once"),
+                Err(error) => debug!(address, %error, "gone at once"),
             },
             Err(upgraded) => {
                 let stream = Stream::new(upgraded);

@@ -44,7 +44,7 @@ impl Entrance {
         let accepted = match create_response_with_body(request, || "") {
             Ok(accepted) => accepted,
             Err(error) => {
-                debug!(peer = peer.map(tracing::field::display), %error, "not a WebSocket handshake");
+                debug!(address = peer.map(tracing::field::display), %error, "not a WebSocket handshake");
                 let answer = text(
                     StatusCode::BAD_REQUEST,
                     "This is not a WebSocket handshake of version 13.\n",
