@@ -35,19 +35,16 @@ pub(crate) struct Join {
     pub(crate) reference: Option<Ref>,
 }
 
-/// What waits for a room to load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Waiting {
-    Join(Join),
-    Publication(Publication),
+/// What waits for a room to load, each kind in the order in which it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    pub(crate) joins: Vec<Join>,
+    pub(crate) publications: Vec<Publication>,
 }
 
 impl Waiting {
-    const fn join(&self) -> Option<&Join> {
-        match self {
-            Self::Join(join) => Some(join),
-            Self::Publication(_) => None,
-        }
+    fn is_nobody(&self) -> bool {
+        self.joins.is_empty() && self.publications.is_empty()
     }
 }
 
@@ -129,8 +126,7 @@ struct User {
 pub(crate) struct Room {
     /// The load under way; none once the room is open.
     loading: Option<LoadId>,
-    /// In the order in which they came.
-    waiting: Vec<Waiting>,
+    waiting: Waiting,
     members: BTreeSet<ConnId>,
     users: BTreeMap<UserId, Stay>,
     arrivals: BTreeMap<u64, UserId>,
@@ -166,21 +162,17 @@ impl Room {
 
     /// Members and waiting joins.
     pub(crate) fn headcount(&self) -> usize {
-        self.members.len() + self.joins().count()
+        self.members.len() + self.waiting.joins.len()
     }
 
     /// Publications that wait.
-    pub(crate) fn publication_count(&self) -> usize {
-        self.waiting.len() - self.joins().count()
-    }
-
-    fn joins(&self) -> impl Iterator<Item = &Join> {
-        self.waiting.iter().filter_map(Waiting::join)
+    pub(crate) const fn publication_count(&self) -> usize {
+        self.waiting.publications.len()
     }
 
     /// I-3: nobody is in it, and nothing waits for it.
     fn is_deserted(&self) -> bool {
-        self.members.is_empty() && self.waiting.is_empty()
+        self.members.is_empty() && self.waiting.is_nobody()
     }
 
     pub(crate) fn member_count(&self) -> usize {
@@ -398,29 +390,28 @@ impl Presence {
             return;
         };
         connection.waiting.insert(room.clone());
-        self.queue(room, load, Waiting::Join(join));
+        self.waiting(room, load).joins.push(join);
     }
 
     /// Lets a publication wait for its room, under `load` if it is the first.
     pub(crate) fn wait_to_publish(&mut self, room: &RoomId, load: LoadId, what: Publication) {
-        self.queue(room, load, Waiting::Publication(what));
+        self.waiting(room, load).publications.push(what);
     }
 
-    fn queue(&mut self, room: &RoomId, load: LoadId, what: Waiting) {
+    fn waiting(&mut self, room: &RoomId, load: LoadId) -> &mut Waiting {
         let room = self.rooms.entry(room.clone()).or_default();
         room.loading.get_or_insert(load);
-        room.waiting.push(what);
+        &mut room.waiting
     }
 
-    /// Ends a load: what waited for it, in its order. The room is open now, and is gone unless a
-    /// join enters it.
-    pub(crate) fn end_wait(&mut self, id: &RoomId) -> Vec<Waiting> {
+    /// Ends a load: what waited for it. The room is open now, and is gone unless a join enters it.
+    pub(crate) fn end_wait(&mut self, id: &RoomId) -> Waiting {
         let Some(room) = self.rooms.get_mut(id) else {
-            return Vec::new();
+            return Waiting::default();
         };
         room.loading = None;
         let waiting = core::mem::take(&mut room.waiting);
-        for join in waiting.iter().filter_map(Waiting::join) {
+        for join in &waiting.joins {
             if let Some(connection) = self.connections.get_mut(&join.conn) {
                 connection.waiting.remove(id);
             }
@@ -433,21 +424,17 @@ impl Presence {
     pub(crate) fn stop_waiting(&mut self, conn: ConnId, id: &RoomId) -> Option<Join> {
         self.connections.get_mut(&conn)?.waiting.remove(id);
         let room = self.rooms.get_mut(id)?;
-        let own = |waiting: &Waiting| waiting.join().is_some_and(|join| join.conn == conn);
-        let Waiting::Join(join) = room.waiting.remove(room.waiting.iter().position(own)?) else {
-            return None;
-        };
+        let joins = &mut room.waiting.joins;
+        let place = joins.iter().position(|join| join.conn == conn)?;
+        let join = joins.remove(place);
         self.close_if_deserted(id);
         Some(join)
     }
 
     /// The publications that wait for any room.
     pub(crate) fn publications(&self) -> impl Iterator<Item = &Publication> {
-        let waiting = self.rooms.values().flat_map(|room| &room.waiting);
-        waiting.filter_map(|waiting| match waiting {
-            Waiting::Join(_) => None,
-            Waiting::Publication(publication) => Some(publication),
-        })
+        let rooms = self.rooms.values();
+        rooms.flat_map(|room| &room.waiting.publications)
     }
 
     /// Makes a connection that has a user a member. True if it is the first of its user.
@@ -551,12 +538,9 @@ impl Presence {
                 (token, user)
             })
             .collect();
-        let waiting = self.rooms.values_mut().flat_map(|room| &mut room.waiting);
-        for waiting in waiting {
-            match waiting {
-                Waiting::Join(_) => {}
-                Waiting::Publication(publication) => by.text(&mut publication.text),
-            }
+        for room in self.rooms.values_mut() {
+            let publications = room.waiting.publications.iter_mut();
+            publications.for_each(|publication| by.text(&mut publication.text));
         }
     }
 
@@ -628,7 +612,10 @@ impl Presence {
             || format!("{conn} is in a room that does not know it"),
         )?;
         let waits = |id| {
-            let joins = |room: &Room| room.joins().filter(|join| join.conn == conn).count();
+            let joins = |room: &Room| {
+                let joins = room.waiting.joins.iter();
+                joins.filter(|join| join.conn == conn).count()
+            };
             self.rooms.get(id).is_some_and(|room| joins(room) == 1)
         };
         ensure(
@@ -670,7 +657,7 @@ impl Presence {
         })?;
         let phase = match room.loading {
             Some(_) => room.members.is_empty(),
-            None => room.waiting.is_empty(),
+            None => room.waiting.is_nobody(),
         };
         ensure(phase, Invariant::Rooms, || {
             format!("{id} is open and loading")
@@ -695,7 +682,7 @@ impl Presence {
                 .get(&join.conn)
                 .is_some_and(|c| c.waiting.contains(id))
         };
-        let mutual = room.members.iter().all(knows) && room.joins().all(expects);
+        let mutual = room.members.iter().all(knows) && room.waiting.joins.iter().all(expects);
         ensure(mutual, Invariant::Presence, || {
             format!("{id} has a member that is elsewhere")
         })?;

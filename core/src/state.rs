@@ -520,7 +520,7 @@ impl State {
     }
 
     /// Ends the load that `room` waits for; none if it waits for no such load.
-    fn end_load(&mut self, room: &RoomId, load: LoadId) -> Option<Vec<Waiting>> {
+    fn end_load(&mut self, room: &RoomId, load: LoadId) -> Option<Waiting> {
         let expected = self.presence.room(room)?.loading() == Some(load);
         expected.then(|| self.presence.end_wait(room))
     }
@@ -541,13 +541,11 @@ impl State {
         };
         let log = Log::open(&room, log, &self.limits);
         self.logs.insert(room.clone(), log);
-        for waiting in waiting {
-            match waiting {
-                Waiting::Join(join) => self.enter(&room, join, effects),
-                Waiting::Publication(publication) => {
-                    self.publish(&room, publication, Retry::HasItsId, self.now, effects);
-                }
-            }
+        for join in waiting.joins {
+            self.enter(&room, join, effects);
+        }
+        for publication in waiting.publications {
+            self.publish(&room, publication, Retry::HasItsId, self.now, effects);
         }
         if self.presence.room(&room).is_none() {
             // I-3: it was loaded for the application alone.
@@ -561,14 +559,13 @@ impl State {
             return;
         };
         let code = ErrorCode::StoreUnavailable;
-        for waiting in waiting {
-            effects.push(match waiting {
-                Waiting::Join(Join {
-                    conn, reference, ..
-                }) => refuse(Asked { conn, reference }, code, Some(room.clone()), None),
-                Waiting::Publication(publication) => answer(publication.id, Err(code)),
-            });
-        }
+        let joins = waiting.joins.into_iter().map(|join| {
+            let (conn, reference) = (join.conn, join.reference);
+            refuse(Asked { conn, reference }, code, Some(room.clone()), None)
+        });
+        effects.extend(joins);
+        let publications = waiting.publications.iter();
+        effects.extend(publications.map(|publication| answer(publication.id, Err(code))));
     }
 
     fn enter(&mut self, room: &RoomId, join: Join, effects: &mut Vec<Effect>) {

@@ -114,7 +114,7 @@ fn i_2_presence_that_disagrees_is_found() {
     breaks("/presence/rooms/r/users/0/connections", json!(2), is);
     breaks("/presence/rooms/r/arrivals", json!({ "0": 1, "1": 0 }), is);
     breaks("/presence/rooms/r/next_arrival", json!(1), is);
-    breaks("/presence/rooms/w/waiting", json!([]), is);
+    breaks("/presence/rooms/w/waiting/joins", json!([]), is);
     breaks("/presence/members", json!(0), is);
     breaks("/presence/users/0/connections", json!([]), is);
     breaks("/presence/users/0/connections", json!([1, 2]), is);
@@ -128,8 +128,9 @@ fn i_2_presence_that_disagrees_is_found() {
 #[test]
 fn i_3_a_room_that_nobody_is_in_is_found() {
     let is = Invariant::Rooms;
+    let nobody = json!({ "joins": [], "publications": [] });
     let deserted = json!({
-        "loading": 1, "waiting": [], "members": [], "users": {}, "arrivals": {}, "next_arrival": 0,
+        "loading": 1, "waiting": nobody, "members": [], "users": {}, "arrivals": {}, "next_arrival": 0,
     });
     let mut written = serde_json::to_value(state()).unwrap();
     written["presence"]["rooms"]["deserted"] = deserted;
@@ -138,7 +139,7 @@ fn i_3_a_room_that_nobody_is_in_is_found() {
     breaks("/presence/rooms/r/loading", json!(0), is);
     breaks("/presence/rooms/w/loading", json!(null), is);
     breaks("/presence/rooms/v/loading", json!(null), is);
-    breaks("/presence/rooms/v/waiting", json!([]), is);
+    breaks("/presence/rooms/v/waiting/publications", json!([]), is);
     breaks("/next_load", json!(2), is);
     breaks("/logs", json!({}), is);
     let mut logs = serde_json::to_value(state()).unwrap()["logs"].take();
@@ -152,10 +153,9 @@ fn i_4_a_limit_that_does_not_hold_is_found() {
     breaks("/limits/rooms_per_connection", json!(1), is);
     breaks("/limits/members_per_room", json!(1), is);
     breaks("/limits/open_rooms", json!(1), is);
-    let publication = json!({ "Publication": {
-        "id": 4, "from": "bot", "text": "x", "client_msg_id": null,
-    }});
-    breaks("/presence/rooms/v/waiting", json!(vec![publication; 4]), is);
+    let publication = json!({ "id": 4, "from": "bot", "text": "x", "client_msg_id": null });
+    let publications = json!(vec![publication; 4]);
+    breaks("/presence/rooms/v/waiting/publications", publications, is);
 }
 
 #[test]

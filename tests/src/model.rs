@@ -1067,11 +1067,15 @@ impl Model {
         self.drop_empty_room(room);
     }
 
-    /// What waits for `load`; nothing if nobody waits for it.
+    /// What waits for `load`, joins first; nothing if nobody waits for it.
     fn take_waiting(&mut self, room: &RoomId, load: LoadId) -> Vec<Waiting> {
         let found = self.rooms.iter_mut().find(|found| found.id == *room);
         match found.map(|found| &mut found.phase) {
-            Some(Phase::Loading(expected, waiting)) if *expected == load => std::mem::take(waiting),
+            Some(Phase::Loading(expected, waiting)) if *expected == load => {
+                let mut waiting = std::mem::take(waiting);
+                waiting.sort_by_key(|waiting| matches!(waiting, Waiting::Publication(_)));
+                waiting
+            }
             _ => Vec::new(),
         }
     }

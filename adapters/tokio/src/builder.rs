@@ -10,7 +10,9 @@ use parlor_core::Limits;
 use parlor_hub::connection::{Access, Verify};
 use parlor_hub::entrance::{Admission, AllowedOrigin, Entrance};
 use parlor_hub::trace::Record;
-use parlor_hub::{Clock, CrashReport, Handle, Hub, HubConfig, MemoryStore, Metrics, Store, epochs};
+use parlor_hub::{
+    Clock, CrashReport, Handle, Happened, Hub, HubConfig, MemoryStore, Metrics, Store, epochs,
+};
 use tokio::runtime;
 
 use crate::chat::Chat;
@@ -27,6 +29,7 @@ pub struct Builder {
     metrics: Metrics,
     on_crash: Box<dyn FnMut(CrashReport) + Send>,
     recorder: Option<Box<dyn Record>>,
+    observer: Option<Box<dyn FnMut(Happened) + Send>>,
 }
 
 /// Why a chat did not start.
@@ -71,6 +74,7 @@ impl Default for Builder {
             metrics: Metrics::default(),
             on_crash: Box::new(drop),
             recorder: None,
+            observer: None,
         }
     }
 }
@@ -133,6 +137,14 @@ impl Builder {
         self
     }
 
+    /// Is told who comes and goes and what is stored, as [`HubConfig::observer`] says: in the order in
+    /// which it happens. The chat waits for it, so it must not wait itself; a channel is a good place
+    /// for what it is told.
+    pub fn observer(mut self, observer: impl FnMut(Happened) + Send + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
     /// Starts it on the runtime that this is called on.
     ///
     /// # Errors
@@ -153,7 +165,7 @@ impl Builder {
             clock: Box::new(Clock::system()),
             on_crash: self.on_crash,
             recorder: self.recorder,
-            observer: None,
+            observer: self.observer,
             metrics: self.metrics,
         };
         let (hub, handle) = with_store(config, self.store)?;

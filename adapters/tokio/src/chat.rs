@@ -198,7 +198,8 @@ impl Chat {
         .await;
     }
 
-    /// What else the application may do: see [`Handle`].
+    /// What else the application may do: [publish](Handle::publish), list [rooms](Handle::rooms) and
+    /// [users](Handle::users), and [disconnect](Handle::disconnect_user).
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.0.handle

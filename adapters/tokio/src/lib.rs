@@ -40,6 +40,29 @@
 //! }
 //! ```
 //!
+//! It may take part, too, without a connection:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use parlor_core::types::{MessageText, RoomId, Username};
+//! use parlor_hub::Happened;
+//! use parlor_tokio::Chat;
+//!
+//! let (tell, happened) = std::sync::mpsc::channel();
+//! let chat = Chat::builder().observer(move |it| drop(tell.send(it))).start()?;
+//!
+//! let (room, from) = (RoomId::new("builds")?, Username::new("ci")?);
+//! let text = MessageText::new("The build is green.")?;
+//! let published = chat.handle().publish(room, from, text, None).await?;
+//! assert_eq!(published.seq.0, 1);
+//!
+//! let Happened::Stored(stored) = happened.recv()? else { panic!("nobody came or went") };
+//! assert_eq!(stored.entry.text.as_str(), "The build is green.");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What a chat is, is in [`parlor_core`]; what is the same on every runtime, in [`parlor_hub`].
 //! Here is what is tokio's own: sockets, timers, tasks.
 

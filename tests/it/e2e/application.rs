@@ -1,6 +1,10 @@
 //! A chat inside an application on tokio, which knows its users.
 
-use parlor_core::Limits;
+use std::sync::mpsc;
+
+use parlor_core::types::{MessageText, Seq};
+use parlor_core::{Cause, Change, Limits, RoomId, Username};
+use parlor_hub::Happened;
 use parlor_tests::client::{Client, handshake};
 use parlor_tests::server::TestServer;
 use parlor_tokio::{Chat, StartError};
@@ -11,7 +15,15 @@ use super::http::{ask, header, status};
 use super::unlimited;
 
 fn with_users(limits: Limits) -> TestServer {
-    TestServer::start_chat(Chat::builder().limits(limits).identified())
+    TestServer::start_chat(Chat::builder().limits(limits).identified()).0
+}
+
+fn name(name: &str) -> Username {
+    Username::new(name).expect("a good name")
+}
+
+fn text(text: &str) -> MessageText {
+    MessageText::new(text).expect("a good text")
 }
 
 /// Somebody whom the application knows as `name`.
@@ -56,6 +68,73 @@ fn a_chat_of_guests_is_told_of_nobody() {
     let refused = ask(&server, &handshake("/as/alice"));
     assert_eq!(status(&refused), "500");
     assert!(refused.contains("This chat is for guests."), "{refused}");
+}
+
+#[test]
+fn it_takes_part_without_a_connection() {
+    let chat = Chat::builder().limits(unlimited());
+    let (server, chat) = TestServer::start_chat(chat);
+    let mut alice = Client::connect(server.door());
+    alice.join("lobby", "alice");
+    let mut tab = Client::connect(server.door());
+    tab.send(&json!({ "type": "join", "roomId": "lobby", "username": "bob" }));
+    tab.expect(&json!({ "type": "joined", "users": ["alice", "bob"] }));
+    alice.expect(&json!({ "type": "user_joined", "username": "bob" }));
+
+    let (room, handle) = (RoomId::new("lobby").unwrap(), chat.handle());
+    let publish = handle.publish(room.clone(), name("ops"), text("Lunch!"), None);
+    let published = smol::block_on(publish).expect("it is stored");
+    assert_eq!((published.seq, published.duplicate), (Seq(1), false));
+    let lunch = json!({ "type": "message", "from": "ops", "text": "Lunch!", "seq": 1 });
+    alice.expect(&lunch);
+    tab.expect(&lunch);
+
+    let users = smol::block_on(handle.users(room.clone())).expect("it runs");
+    assert_eq!(users, [name("alice"), name("bob")]);
+    let rooms = smol::block_on(handle.rooms()).expect("it runs");
+    assert_eq!(rooms.len(), 1);
+    assert_eq!((&rooms[0].id, rooms[0].user_count), (&room, 2));
+
+    smol::block_on(handle.disconnect_user(name("BOB"))).expect("it runs");
+    assert_eq!(tab.expect_close(), Some(4504));
+    alice.expect(&json!({ "type": "user_left", "username": "bob", "reason": "forbidden" }));
+}
+
+#[test]
+fn it_is_told_what_happens() {
+    let (tell, happened) = mpsc::channel();
+    let observer = move |it| drop(tell.send(it));
+    let chat = Chat::builder().limits(unlimited()).observer(observer);
+    let (server, _chat) = TestServer::start_chat(chat);
+    let mut alice = Client::connect(server.door());
+    alice.join("lobby", "alice");
+    alice.say("lobby", "hi");
+    alice.expect(&json!({ "type": "message", "text": "hi" }));
+    alice.close();
+
+    let (room, username) = (RoomId::new("lobby").unwrap(), name("alice"));
+    let joined = Change::Joined {
+        room: room.clone(),
+        username: username.clone(),
+    };
+    assert_eq!(happened.recv(), Ok(Happened::Presence(joined)));
+    let Ok(Happened::Stored(said)) = happened.recv() else {
+        panic!("it is stored before she goes");
+    };
+    assert_eq!((&said.room, said.entry.seq), (&room, Seq(1)));
+    assert_eq!(
+        (&said.entry.from, said.entry.text.as_str()),
+        (&username, "hi")
+    );
+    let cause = Cause::Disconnected;
+    let left = Change::Left {
+        room,
+        username,
+        cause,
+    };
+    assert_eq!(happened.recv(), Ok(Happened::Presence(left)));
+    drop(server);
+    assert_eq!(happened.recv(), Ok(Happened::Presence(Change::AllLeft)));
 }
 
 #[test]

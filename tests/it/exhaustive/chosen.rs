@@ -132,7 +132,7 @@ fn two_clients_and_the_application() {
     ];
     let start = [Action::Connect, Action::Connect];
     let found = explore(Setup::small(0), start.to_vec(), &more);
-    assert_eq!(found, (145_605, 29_871));
+    assert_eq!(found, (80_580, 15_219));
 }
 
 #[test]

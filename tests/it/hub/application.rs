@@ -132,7 +132,7 @@ fn a_room_that_nobody_is_in_is_loaded_for_a_publication_and_released() {
 }
 
 #[test]
-fn what_waits_for_a_room_happens_in_its_order() {
+fn what_waits_for_a_room_is_said_to_whoever_waits_with_it() {
     let store = ScriptedStore::default();
     let mut hub = DrivenHub::with_slow_store(&limits(), &store);
     let mut before = publish(&hub, "r", "before");
@@ -150,12 +150,12 @@ fn what_waits_for_a_room_happens_in_its_order() {
         read([&alice, &bob]),
         [
             vec![
-                "joined r 1",
+                "joined r 0",
+                "user_joined r bob",
                 "message r 1 before",
                 "message r 2 behind",
-                "user_joined r bob"
             ],
-            vec!["joined r 2", "message r 1 before", "message r 2 behind"],
+            vec!["joined r 0", "message r 1 before", "message r 2 behind"],
         ]
     );
 }

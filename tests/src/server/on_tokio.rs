@@ -15,6 +15,7 @@ use axum::serve::Listener;
 use parlor_core::{Identity, Limits, Username};
 use parlor_smol::ServerError;
 use parlor_tokio::{Builder, Chat, Upgrade};
+use smol::channel::Receiver;
 use socket2::SockRef;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,61 +47,81 @@ impl TestServer {
         Self::start_application(Chat::builder().limits(limits), sockets)
     }
 
-    /// Another chat on tokio.
+    /// Another chat on tokio, and what its application has of it.
     #[must_use]
-    pub fn start_chat(builder: Builder) -> Self {
-        Self::start_application(builder, Sockets::Known)
+    pub fn start_chat(builder: Builder) -> (Self, Chat) {
+        Self::begin(builder, Sockets::Known)
     }
 
     fn start_application(builder: Builder, sockets: Sockets) -> Self {
-        let (running, stopped) = smol::channel::bounded::<()>(1);
-        let (tell_address, address) = mpsc::channel();
-        let thread =
-            thread::spawn(move || {
-                // Two, so that a connection and the hub do run at once.
-                let runtime = runtime::Builder::new_multi_thread()
-                    .worker_threads(2)
-                    .enable_all()
-                    .build()
-                    .expect("a runtime starts");
-                runtime.block_on(async {
+        Self::begin(builder, sockets).0
+    }
+
+    fn begin(builder: Builder, sockets: Sockets) -> (Self, Chat) {
+        let (running, stop) = smol::channel::bounded(1);
+        let (started, starts) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            // Two, so that a connection and the hub do run at once.
+            let runtime = runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime starts");
+            runtime.block_on(async {
                 let chat = builder.start().expect("the chat starts");
-                let app = Router::new()
-                    .route("/ws", get(parlor_tokio::handler))
-                    .route("/as/{name}", get(known))
-                    .route("/", get("There is a chat at /ws."))
-                    .with_state(chat.clone());
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("it binds");
                 let address = listener.local_addr().expect("it listens");
-                tell_address.send(address).expect("the test waits for it");
-                let serving = async {
-                    match sockets {
-                        Sockets::Known => {
-                            let app = app.into_make_service_with_connect_info::<SocketAddr>();
-                            axum::serve(listener, app).await
-                        }
-                        Sockets::Opaque { send_buffer_bytes } => {
- let listener = OpaqueListener { inner: listener, send_buffer_bytes };
- axum::serve(listener, app).await
-},
-                    }
-                };
-                tokio::select! {
-                    served = serving => panic!("it serves until it is told to stop: {served:?}"),
-                    ended = chat.ended() => ended.map_err(ServerError::Hub),
-                    _ = stopped.recv() => {
-                        chat.shutdown().await;
-                        Ok(())
-                    }
-                }
+                let told = started.send((address, chat.clone()));
+                told.expect("the test waits for it");
+                run(chat, listener, sockets, stop).await
             })
-            });
-        let address: SocketAddr = address.recv().expect("the server listens");
-        Self {
+        });
+        let (address, chat) = starts.recv().expect("the server listens");
+        let server = Self {
             door: address.into(),
             admin: address,
             running: Some(running),
             thread: Some(thread),
+        };
+        (server, chat)
+    }
+}
+
+async fn run(
+    chat: Chat,
+    listener: TcpListener,
+    sockets: Sockets,
+    stop: Receiver<()>,
+) -> Result<(), ServerError> {
+    let app = Router::new()
+        .route("/ws", get(parlor_tokio::handler))
+        .route("/as/{name}", get(known))
+        .route("/", get("There is a chat at /ws."))
+        .with_state(chat.clone());
+    tokio::select! {
+        served = serve(app, listener, sockets) => {
+            panic!("it serves until it is told to stop: {served:?}")
+        }
+        ended = chat.ended() => ended.map_err(ServerError::Hub),
+        _ = stop.recv() => {
+            chat.shutdown().await;
+            Ok(())
+        }
+    }
+}
+
+async fn serve(app: Router, inner: TcpListener, sockets: Sockets) -> io::Result<()> {
+    match sockets {
+        Sockets::Known => {
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
+            axum::serve(inner, app).await
+        }
+        Sockets::Opaque { send_buffer_bytes } => {
+            let listener = OpaqueListener {
+                inner,
+                send_buffer_bytes,
+            };
+            axum::serve(listener, app).await
         }
     }
 }
