@@ -30,6 +30,12 @@
 //! Memory is bounded by [`Options::max_pending`] and by what the server sends for each room: the
 //! names of who is there and a page of history. Bound the frames that you read.
 //!
+//! # Stability
+//!
+//! This API is promised as [`parlor_core`'s](parlor_core#stability) is. A client of any version talks
+//! to each server that speaks the same version of the protocol. The vectors only ever gain cases,
+//! unless a case was wrong.
+//!
 //! # A conversation by hand
 //!
 //! ```

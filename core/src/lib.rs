@@ -35,6 +35,24 @@
 //!
 //! `schema`: the protocol as JSON Schema, in the module of that name. Off by default.
 //!
+//! # Stability
+//!
+//! All of parlor's crates have one version, which follows [SemVer](https://semver.org): before 1.0
+//! it is the second number that breaks something. It promises
+//! - the wire protocol. Its version 1 gains fields and types of messages, which clients ignore, and
+//!   codes of errors and of closing; nothing in it changes its meaning. What cannot be had that way
+//!   gets another version, told in `hello`, and `protocol/` describes each to machines;
+//! - the API of this crate, of `parlor-client` and `parlor-client-async`, and in `parlor-hub` and
+//!   `parlor-tokio` what an application uses;
+//! - of the server: its options, exit codes, metrics, and the way from an older database to a newer.
+//!
+//! It does not promise the words of a message to people (match its code), log lines, anything's
+//! [`Debug`](core::fmt::Debug), or what a [`State`] and a trace look like as JSON: a trace says which
+//! version wrote it. Effects for the same events may differ from version to version, too.
+//!
+//! The oldest Rust that builds them is `rust-version` in their manifests, 1.95. It may become newer
+//! with a minor version, not with a patch.
+//!
 //! # A conversation by hand
 //!
 //! ```

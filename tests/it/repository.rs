@@ -118,6 +118,25 @@ fn the_error_about_an_unknown_type_names_every_request() {
 }
 
 #[test]
+fn people_are_told_the_oldest_rust() {
+    let manifest = read("Cargo.toml");
+    let line = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let oldest = line.expect("the manifest has it").trim_matches('"');
+    for (document, words) in [
+        ("README.md", "the oldest Rust that builds it: "),
+        ("core/src/lib.rs", "is `rust-version` in their manifests, "),
+    ] {
+        let said = read(document);
+        assert!(
+            said.contains(&format!("{words}{oldest}.")),
+            "{document}: {oldest}"
+        );
+    }
+}
+
+#[test]
 fn the_javascript_client_has_the_version_of_the_server() {
     let package: serde_json::Value =
         serde_json::from_str(&read("adapters/smol/page/package.json")).expect("it is JSON");

@@ -21,3 +21,8 @@ pub mod server;
 pub mod sim;
 pub mod taped;
 pub mod virtual_socket;
+
+/// The examples of the README, which therefore work.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

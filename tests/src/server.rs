@@ -12,7 +12,7 @@ use parlor_core::{Limits, Timestamp};
 use parlor_hub::Store;
 use parlor_hub::connection::{Access, Chat, Protocol};
 use parlor_hub::trace::Texts;
-use parlor_smol::{Config, Listen, Recording, Server, ServerError, Storage, Tls, Verifier};
+use parlor_smol::{Config, Listen, Recording, Server, ServerError, Tls, Verifier};
 use smol::Executor;
 use smol::channel::{self, Sender};
 
@@ -214,14 +214,8 @@ fn config(limits: Limits, crash_dir: PathBuf) -> Config {
         listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 0))),
         admin: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         limits,
-        verifier: None,
-        tls: None,
-        storage: Storage::Memory,
         crash_dir,
-        origins: Vec::new(),
-        recording: None,
-        trusted_proxies: Vec::new(),
-        lost_log_lines: None,
+        ..Config::default()
     }
 }
 

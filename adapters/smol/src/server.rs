@@ -83,6 +83,26 @@ pub struct Config {
     pub lost_log_lines: Option<ErrorCounter>,
 }
 
+impl Default for Config {
+    /// A chat for guests at 127.0.0.1:8080, in memory, that leaves reports of panics in the working
+    /// directory.
+    fn default() -> Self {
+        Self {
+            listen: Listen::Address(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            admin: None,
+            limits: Limits::default(),
+            verifier: None,
+            tls: None,
+            storage: Storage::Memory,
+            crash_dir: PathBuf::from("."),
+            recording: None,
+            origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            lost_log_lines: None,
+        }
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug)]
 pub enum Listen {

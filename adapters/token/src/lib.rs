@@ -1,7 +1,27 @@
 //! Tokens: who somebody is and what it may see, signed by whoever the operator trusts (RFC 7519).
 //!
 //! What a token may be signed with is decided by the keys alone. What stands in its header only
-//! chooses among them.
+//! chooses among them. A [`Verifier`] is what an adapter [lets people in](parlor_hub::connection::Verify)
+//! by:
+//!
+//! ```
+//! use parlor_core::{Identity, Timestamp, Username};
+//! use parlor_token::{Verifier, sign};
+//!
+//! let secret = b"a secret of 32 bytes or more, please";
+//! let subject = Username::new("alice")?;
+//! let alice = Identity { subject, rooms: None };
+//! let token = sign(secret, &alice, Timestamp(1_700_000_600_000))?;
+//!
+//! let verifier = Verifier::from_secret(secret)?;
+//! let at = Timestamp(1_700_000_000_000);
+//! assert_eq!(verifier.verify(&token, at)?.identity, alice);
+//! assert!(verifier.verify(&token, at.plus_ms(3_600_000)).is_err(), "it has expired");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Bounds: a token has at most 8192 bytes, an RSA key 2048 to 4096 bits, a secret at least 32 bytes, a
+//! set of keys at most 16 keys.
 
 use std::error::Error;
 use std::fmt;

@@ -64,7 +64,8 @@
 //! ```
 //!
 //! What a chat is, is in [`parlor_core`]; what is the same on every runtime, in [`parlor_hub`].
-//! Here is what is tokio's own: sockets, timers, tasks.
+//! Here is what is tokio's own: sockets, timers, tasks. The API is promised as
+//! [`parlor_core`'s](parlor_core#stability) is.
 
 mod builder;
 mod chat;
