@@ -49,6 +49,10 @@ impl Options {
     /// when it fails, so has the attempt to connect, and another one follows. What its error says
     /// is the reason in [`State::Offline`](parlor_client::State::Offline).
     ///
+    /// A token that the server refuses, or that is over while it is in use, ends the client for
+    /// ever, with 4500 in [`State::Closed`](parlor_client::State::Closed): to go on, make another
+    /// one, which may join with [`since`](crate::Call::since).
+    ///
     /// ```
     /// use parlor_client_async::{Options, Secret};
     ///
