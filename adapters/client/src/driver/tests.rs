@@ -2,7 +2,7 @@ use std::future::IntoFuture;
 use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use futures_lite::AsyncWriteExt as _;
 use parlor_client::{Backoff, Joined, Message};
@@ -549,14 +549,22 @@ fn a_frame_that_is_too_long_is_not_read() {
 fn a_socket_that_always_has_something_does_not_keep_calls_waiting() {
     let (world, chat, events, mut peer) = inside(options());
     drop(events);
+    let said = Arc::new(AtomicU64::new(0));
+    let count = said.clone();
     let _flood = world.beside(async move {
         for seq in 1.. {
             peer.said(seq).await;
+            count.store(seq, Ordering::Relaxed);
         }
     });
-    // It is refused without asking the server.
-    let refused = world.run(chat.users("").into_future());
-    assert!(refused.is_err());
+    for _ in 0..20 {
+        let before = said.load(Ordering::Relaxed);
+        // It is refused without asking the server.
+        let refused = world.run(chat.users("").into_future());
+        assert!(refused.is_err());
+        let meanwhile = said.load(Ordering::Relaxed) - before;
+        assert!(meanwhile < 100, "{meanwhile} frames were read before it");
+    }
 }
 
 #[test]
