@@ -8,6 +8,8 @@ use futures_lite::AsyncWriteExt as _;
 use parlor_client::{Backoff, Joined, Message};
 use parlor_core::ErrorCode;
 use serde_json::json;
+use tungstenite::protocol::frame::Frame;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::*;
 use crate::testing::{Peer, World, poll};
@@ -526,22 +528,43 @@ fn a_server_that_takes_nothing_is_hung_up_on() {
 }
 
 #[test]
-fn a_frame_that_is_too_long_is_not_read() {
+fn what_is_too_long_is_not_read_in_one_frame_or_in_many() {
     let mut options = options();
     options.max_frame_bytes = 1_000;
     let (world, _chat, mut events, mut peer) = inside(options);
+    let frame = |bytes, code, is_last| {
+        let frame = Frame::message("l".repeat(bytes), OpCode::Data(code), is_last);
+        tungstenite::Message::Frame(frame)
+    };
     world.run(async {
-        let long = "l".repeat(1_000);
-        let sending = async {
-            let _ = peer.socket().send(tungstenite::Message::text(long)).await;
-            let _ = peer
-                .socket()
-                .send(tungstenite::Message::text("l".repeat(1_001)))
-                .await;
-        };
-        let ((code, reason), ()) = both(offline(&mut events), sending).await;
-        assert_eq!(code, Some(1006));
+        let good = frame(1_000, Data::Text, true);
+        peer.socket().send(good).await.expect("the client reads");
+        peer.said(1).await;
+        assert_eq!(message(&mut events).await.seq, 1);
+        let many = [
+            frame(600, Data::Text, false),
+            frame(401, Data::Continue, true),
+        ];
+        for frames in [vec![frame(1_001, Data::Text, true)], many.into()] {
+            let sending = async {
+                for frame in frames {
+                    // It may be hung up on by then.
+                    let _ = peer.socket().send(frame).await;
+                }
+            };
+            let ((code, reason), ()) = both(offline(&mut events), sending).await;
+            assert_eq!(code, Some(1006));
+            assert!(reason.contains("1001"), "{reason}");
+            peer = world.greet().await;
+        }
+        // Nor is it waited for: the head of a frame of 1,001 bytes.
+        let stream = peer.socket().get_mut();
+        let head = [0x81, 126, 0x03, 0xE9];
+        stream.write_all(&head).await.expect("the client reads");
+        let since = world.now_ms();
+        let (_, reason) = offline(&mut events).await;
         assert!(reason.contains("1001"), "{reason}");
+        assert_eq!(world.now_ms(), since);
     });
 }
 
