@@ -277,6 +277,8 @@ fn without_its_events_a_client_goes_on() {
             peer.said(seq).await;
         }
     });
+    world.settle();
+    assert_eq!(events.events.len(), 8);
     drop(events);
     world.run(async {
         for seq in 21..=400 {
