@@ -230,6 +230,13 @@ fn a_client_whose_events_nobody_takes_ends_its_connection_and_makes_another_once
             peer.said(seq).await;
         }
     });
+    // What the application says goes out meanwhile.
+    world.settle();
+    let heard = world.run(async {
+        chat.typing("general", true).await;
+        peer.hear().await
+    });
+    assert_eq!((&heard["type"], world.now_ms()), (&json!("typing"), 0));
     // Two intervals without a word that it reads.
     world.pass(60_000);
     assert!(matches!(chat.state(), State::Offline { .. }), "{chat:?}");
