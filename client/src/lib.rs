@@ -1,5 +1,6 @@
 //! The client of a Parlor server as a pure state machine: for whoever brings sockets and timers of
-//! their own, in any runtime, in a game loop, or in a simulation.
+//! their own, in any runtime, in a game loop, or in a simulation. `parlor-client-async` brings them
+//! for tokio and smol.
 //!
 //! A [`Client`] is handed what happened ([`Input`]) and when, and answers with what is to be done
 //! ([`Output`]). It has no clock, no socket and no randomness of its own, and it is total: whatever

@@ -162,6 +162,7 @@ fn named_metrics(document: &str) -> BTreeSet<String> {
         |word: &&str| word.starts_with("parlor_") || has_process && word.starts_with("process_");
     let crates = [
         "parlor_client",
+        "parlor_client_async",
         "parlor_core",
         "parlor_hub",
         "parlor_smol",
