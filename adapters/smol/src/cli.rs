@@ -1,5 +1,6 @@
 //! The command line: what can be done, with options, their environment variables and their defaults.
 
+mod bench;
 mod health;
 mod key_file;
 mod listen;
@@ -9,6 +10,7 @@ mod tasks;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use bench::{Bench, Pace};
 pub(crate) use health::Health;
 pub(crate) use key_file::with_key;
 pub(crate) use replay::Replay;
@@ -52,6 +54,12 @@ enum Command {
     /// indented: "-> c7:" is a message that goes there, "do" is done by the server.
     /// Nothing is sent or stored.
     Replay(Replay),
+    /// Put load on a server, and tell how fast it is and whether everything arrived.
+    ///
+    /// The exit code is 0 if all that was said was delivered to everybody in its room, once and in
+    /// one order. A server's limits are for people: for a load beyond them start one with --rate 0
+    /// and --max-connections-per-address 0.
+    Bench(Bench),
 }
 
 /// What is to be done.
@@ -69,6 +77,8 @@ pub(crate) enum Task<'a> {
     Token(&'a Token),
     /// Apply a trace again.
     Replay(&'a Replay),
+    /// Put load on a server.
+    Bench(&'a Bench),
 }
 
 impl Cli {
@@ -81,6 +91,7 @@ impl Cli {
             Some(Command::Restore(restore)) => Task::Restore(restore),
             Some(Command::Token(token)) => Task::Token(token),
             Some(Command::Replay(replay)) => Task::Replay(replay),
+            Some(Command::Bench(bench)) => Task::Bench(bench),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The binary `parlor`.
 
+mod bench;
 mod cli;
 mod health;
 mod log;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         Task::Restore(task) => restore(task).map(succeeded),
         Task::Token(task) => token(task).map(succeeded),
         Task::Replay(task) => replay::replay(task).map(succeeded),
+        Task::Bench(task) => bench::bench(task),
     };
     match done {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! The binary itself, as its users meet it.
 
 mod admin;
+mod bench;
 mod cli;
 mod crash;
 mod data;

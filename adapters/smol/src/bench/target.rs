@@ -1,0 +1,67 @@
+//! The server that is to be put under load.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use hyper::Uri;
+
+use super::failure::Failure;
+
+/// A server, by its addresses.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) url: Uri,
+    /// At least one.
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+impl Target {
+    pub(super) fn find(url: &Uri) -> Result<Self, Failure> {
+        let host = url.host().unwrap_or_default();
+        // An IPv6 address has brackets in a URL.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let found = (host, url.port_u16().unwrap_or(80)).to_socket_addrs();
+        let addresses: Vec<SocketAddr> = match found {
+            Ok(found) => found.collect(),
+            Err(error) => return Err(Failure::Unknown(url.clone(), error.to_string())),
+        };
+        if addresses.is_empty() {
+            return Err(Failure::Unknown(url.clone(), "it has no address".into()));
+        }
+        Ok(Self {
+            url: url.clone(),
+            addresses,
+        })
+    }
+
+    /// Whoever else it is might not want to be put under load.
+    pub(super) fn require_loopback(&self) -> Result<(), Failure> {
+        let elsewhere = self
+            .addresses
+            .iter()
+            .find(|address| !address.ip().is_loopback());
+        match elsewhere {
+            Some(address) => Err(Failure::Elsewhere(self.url.clone(), address.ip())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_the_loopback() {
+        for (url, here) in [
+            ("ws://127.0.0.1:8080/ws", true),
+            ("ws://[::1]:8080/ws", true),
+            ("ws://127.3.2.1/ws", true),
+            ("ws://192.0.2.1:8080/ws", false),
+            ("ws://0.0.0.0:8080/ws", false),
+            ("ws://[2001:db8::1]/ws", false),
+        ] {
+            let target = Target::find(&url.parse().unwrap()).unwrap();
+            assert_eq!(target.require_loopback().is_ok(), here, "{url}");
+        }
+    }
+}
