@@ -323,3 +323,167 @@ fn random_token() -> Result<ResumeToken, getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(ResumeToken::from_random(u128::from_ne_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_lite::future::{block_on, poll_once};
+    use parlor_core::Limits;
+
+    use super::*;
+    use crate::pipe::pipe;
+    use crate::testing::TestChat;
+
+    const START: Timestamp = Timestamp(1_700_000_000_000);
+
+    thread_local! {
+        /// The moments for which timers were set.
+        static SET: RefCell<Vec<Instant>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// A timer whose time never comes.
+    struct TestTimer;
+
+    impl Timer for TestTimer {
+        fn at(moment: Instant) -> Self {
+            SET.with_borrow_mut(|set| set.push(moment));
+            Self
+        }
+
+        fn set_at(&mut self, moment: Instant) {
+            SET.with_borrow_mut(|set| set.push(moment));
+        }
+    }
+
+    impl Future for TestTimer {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+
+    /// Counts texts, each of which is a deadline: seconds from the start.
+    struct Deadlines {
+        texts: Arc<AtomicU64>,
+        deadline: Timestamp,
+    }
+
+    impl Protocol for Deadlines {
+        async fn text(&mut self, _: &Connection, text: &str, _: ConnectionClock) -> Flow {
+            self.texts.fetch_add(1, Ordering::Relaxed);
+            self.deadline = START.plus_ms(1000 * text.parse::<u64>().unwrap());
+            Flow::Continue(())
+        }
+
+        async fn binary(&mut self, _: &Connection, _: &[u8]) -> Flow {
+            Flow::Continue(())
+        }
+
+        fn control(&mut self, _: Timestamp) -> Flow {
+            Flow::Continue(())
+        }
+
+        fn due(&mut self, _: Timestamp) -> Due {
+            Due::Nothing
+        }
+
+        fn deadline(&self) -> Timestamp {
+            self.deadline
+        }
+    }
+
+    /// A peer that sent something, and stays.
+    struct Sent(Vec<u8>);
+
+    impl AsyncRead for Sent {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let most = buf.len().min(self.0.len());
+            if most == 0 {
+                return Poll::Pending;
+            }
+            buf[..most].copy_from_slice(&self.0[..most]);
+            self.0.drain(..most);
+            Poll::Ready(Ok(most))
+        }
+    }
+
+    fn texts(seconds: impl IntoIterator<Item = u64>) -> Sent {
+        let frame = |text: String| {
+            let head = [0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+            [&head[..], text.as_bytes()].concat()
+        };
+        let texts = seconds.into_iter().map(|second| second.to_string());
+        Sent(texts.flat_map(frame).collect())
+    }
+
+    fn connection(chat: &mut TestChat) -> Connection {
+        let handle = chat.handle().clone();
+        let (outlet, _frames) = pipe(1 << 10);
+        let connect = async move { handle.connect(ResumeToken::UNKNOWN, outlet).await };
+        chat.wait(connect).unwrap().unwrap()
+    }
+
+    /// How many texts are read in each of the first turns of a connection.
+    fn turns<const N: usize>(sent: Sent) -> [u64; N] {
+        let mut chat = TestChat::new(Limits::default());
+        let connection = connection(&mut chat);
+        let read = Arc::<AtomicU64>::default();
+        let mut protocol = Deadlines {
+            texts: read.clone(),
+            deadline: START.plus_ms(60_000),
+        };
+        let socket = block_on(WebSocket::new(sent, Vec::new(), 100));
+        let clock = ConnectionClock::new(START);
+        let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
+        [(); N].map(|()| {
+            assert!(block_on(poll_once(&mut talk)).is_none());
+            read.swap(0, Ordering::Relaxed)
+        })
+    }
+
+    #[test]
+    fn a_burst_is_read_at_once_and_endless_messages_leave_others_their_turn() {
+        assert_eq!(turns(texts([60; 15])), [15, 0]);
+        assert_eq!(turns(texts([60; 40])), [16, 16, 8, 0]);
+    }
+
+    #[test]
+    fn only_an_earlier_deadline_moves_the_timer() {
+        let _: [u64; 1] = turns(texts([60, 70, 20, 20, 30, 10]));
+        let set = SET.take();
+        let moved: Vec<u64> = set
+            .windows(2)
+            .map(|two| (two[0] - two[1]).as_secs())
+            .collect();
+        assert_eq!(moved, [40, 10]);
+    }
+
+    #[test]
+    fn a_peer_has_a_while_to_close() {
+        let mut chat = TestChat::new(Limits::default());
+        let mut connection = connection(&mut chat);
+        let end = async move {
+            connection.end(None).await;
+            connection
+        };
+        let connection = chat.wait(end).unwrap();
+        let before = Instant::now();
+        let mut linger = pin!(linger::<TestTimer>(
+            texts([]),
+            &connection,
+            Beside::nothing()
+        ));
+        assert!(block_on(poll_once(&mut linger)).is_none());
+        assert!(SET.take()[0] >= before + LINGER);
+    }
+}
