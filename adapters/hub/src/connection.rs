@@ -326,17 +326,20 @@ fn random_token() -> Result<ResumeToken, getrandom::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::io;
     use std::pin::Pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use futures_lite::future::{block_on, poll_once};
+    use http::Request;
     use parlor_core::Limits;
 
     use super::*;
-    use crate::pipe::pipe;
+    use crate::entrance::{Admission, Entrance};
+    use crate::metrics::Metrics;
+    use crate::pipe::{PipeReader, pipe};
     use crate::testing::TestChat;
 
     const START: Timestamp = Timestamp(1_700_000_000_000);
@@ -344,9 +347,10 @@ mod tests {
     thread_local! {
         /// The moments for which timers were set.
         static SET: RefCell<Vec<Instant>> = const { RefCell::new(Vec::new()) };
+        /// Whether the time of the next timer that is asked has come.
+        static LATE: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// A timer whose time never comes.
     struct TestTimer;
 
     impl Timer for TestTimer {
@@ -364,7 +368,11 @@ mod tests {
         type Output = ();
 
         fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-            Poll::Pending
+            if LATE.take() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }
     }
 
@@ -372,6 +380,17 @@ mod tests {
     struct Deadlines {
         texts: Arc<AtomicU64>,
         deadline: Timestamp,
+        due: Due,
+    }
+
+    impl Deadlines {
+        fn new(due: Due) -> Self {
+            Self {
+                texts: Arc::default(),
+                deadline: START.plus_ms(60_000),
+                due,
+            }
+        }
     }
 
     impl Protocol for Deadlines {
@@ -390,7 +409,7 @@ mod tests {
         }
 
         fn due(&mut self, _: Timestamp) -> Due {
-            Due::Nothing
+            self.due
         }
 
         fn deadline(&self) -> Timestamp {
@@ -426,22 +445,24 @@ mod tests {
         Sent(texts.flat_map(frame).collect())
     }
 
-    fn connection(chat: &mut TestChat) -> Connection {
+    fn connection(chat: &mut TestChat) -> (Connection, PipeReader) {
         let handle = chat.handle().clone();
-        let (outlet, _frames) = pipe(1 << 10);
+        let (outlet, frames) = pipe(1 << 10);
         let connect = async move { handle.connect(ResumeToken::UNKNOWN, outlet).await };
-        chat.wait(connect).unwrap().unwrap()
+        (chat.wait(connect).unwrap().unwrap(), frames)
+    }
+
+    /// What the hub wrote; none behind its last word.
+    fn written(frames: &PipeReader) -> Option<Vec<u8>> {
+        block_on(poll_once(frames.read())).expect("something is there")
     }
 
     /// How many texts are read in each of the first turns of a connection.
     fn turns<const N: usize>(sent: Sent) -> [u64; N] {
         let mut chat = TestChat::new(Limits::default());
-        let connection = connection(&mut chat);
-        let read = Arc::<AtomicU64>::default();
-        let mut protocol = Deadlines {
-            texts: read.clone(),
-            deadline: START.plus_ms(60_000),
-        };
+        let (connection, _frames) = connection(&mut chat);
+        let mut protocol = Deadlines::new(Due::Nothing);
+        let read = protocol.texts.clone();
         let socket = block_on(WebSocket::new(sent, Vec::new(), 100));
         let clock = ConnectionClock::new(START);
         let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
@@ -471,7 +492,7 @@ mod tests {
     #[test]
     fn a_peer_has_a_while_to_close() {
         let mut chat = TestChat::new(Limits::default());
-        let mut connection = connection(&mut chat);
+        let (mut connection, _frames) = connection(&mut chat);
         let end = async move {
             connection.end(None).await;
             connection
@@ -485,5 +506,69 @@ mod tests {
         ));
         assert!(block_on(poll_once(&mut linger)).is_none());
         assert!(SET.take()[0] >= before + LINGER);
+    }
+
+    #[test]
+    fn what_is_due_is_done_when_the_time_comes() {
+        for (due, expected) in [
+            (Due::Nothing, None),
+            (Due::Ping, None),
+            (
+                Due::Close(CloseReason::NoPong),
+                Some(Some(CloseReason::NoPong)),
+            ),
+        ] {
+            let mut chat = TestChat::new(Limits::default());
+            let (connection, frames) = connection(&mut chat);
+            let mut protocol = Deadlines::new(due);
+            let socket = block_on(WebSocket::new(texts([]), Vec::new(), 100));
+            let clock = ConnectionClock::new(START);
+            let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
+            assert_eq!(block_on(poll_once(&mut talk)), None);
+            LATE.set(true);
+            assert_eq!(block_on(poll_once(&mut talk)), expected);
+            chat.wait(async {});
+            if due == Due::Ping {
+                assert_eq!(written(&frames).unwrap(), [0x89, 0]);
+            }
+        }
+    }
+
+    /// Somebody who was let in.
+    fn entered() -> Entered {
+        let entrance = Entrance::new(Admission::new(0, 0), vec![], vec![], Metrics::default());
+        let request = Request::builder()
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = request.body(()).unwrap();
+        entrance.upgrade(&request, None).1.unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_its_peer_closes_ends_when_that_had_time_to_go() {
+        let mut chat = TestChat::new(Limits::default());
+        let (outlet, frames) = pipe(1 << 10);
+        let mut sent = texts([60]);
+        sent.0.extend([0x88, 0x80, 0, 0, 0, 0]);
+        let wire = Wire::direct(sent, outlet, texts([]));
+        let (handle, entered) = (chat.handle().clone(), entered());
+        let protocol = Deadlines::new(Due::Nothing);
+        let read = protocol.texts.clone();
+        let clock = ConnectionClock::new(START);
+        let run = run::<TestTimer, _, _, _>(wire, vec![], 100, &handle, clock, protocol, &entered);
+        let mut run = pin!(run);
+        let mut ends = || block_on(poll_once(&mut run)).is_some();
+        for _ in 0..3 {
+            assert!(!ends());
+            chat.wait(async {});
+        }
+        assert_eq!(read.load(Ordering::Relaxed), 1);
+        assert_eq!(written(&frames).unwrap(), [0x88, 0]);
+        assert_eq!(written(&frames), None);
+        assert!(!ends());
+        LATE.set(true);
+        assert!(ends());
     }
 }
