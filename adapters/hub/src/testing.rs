@@ -210,9 +210,6 @@ impl TestChat {
 
     fn due(&mut self, peer: PeerId) {
         self.talk(peer, async |mut talk, clock| {
-            if talk.protocol.deadline() > clock.now() {
-                return (talk, ControlFlow::Continue(()));
-            }
             let flow = match talk.protocol.due(clock.now()) {
                 Due::Nothing => ControlFlow::Continue(()),
                 Due::Ping => match talk.connection.control(frame(Opcode::Ping, &[])).await {
