@@ -155,6 +155,8 @@ fn bytes(effect: &Effect) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use parlor_core::RoomId;
+
     use super::*;
 
     fn close(conn: u64) -> Effect {
@@ -206,5 +208,14 @@ mod tests {
         assert!(batch.is_full(), "a long list counts");
         batch.clear();
         assert!(!batch.is_full());
+
+        let (answer, _answered) = async_channel::bounded(1);
+        let room = RoomInfo {
+            id: RoomId::new("r").unwrap(),
+            user_count: 1,
+        };
+        let list = vec![room; MOST_BYTES / 128];
+        batch.push_local(Local::Rooms(answer, list));
+        assert!(batch.is_full(), "so does one of rooms");
     }
 }

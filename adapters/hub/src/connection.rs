@@ -323,3 +323,252 @@ fn random_token() -> Result<ResumeToken, getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(ResumeToken::from_random(u128::from_ne_bytes(bytes)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_lite::future::{block_on, poll_once};
+    use http::Request;
+    use parlor_core::Limits;
+
+    use super::*;
+    use crate::entrance::{Admission, Entrance};
+    use crate::metrics::Metrics;
+    use crate::pipe::{PipeReader, pipe};
+    use crate::testing::TestChat;
+
+    const START: Timestamp = Timestamp(1_700_000_000_000);
+
+    thread_local! {
+        /// The moments for which timers were set.
+        static SET: RefCell<Vec<Instant>> = const { RefCell::new(Vec::new()) };
+        /// Whether the time of the next timer that is asked has come.
+        static LATE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    struct TestTimer;
+
+    impl Timer for TestTimer {
+        fn at(moment: Instant) -> Self {
+            SET.with_borrow_mut(|set| set.push(moment));
+            Self
+        }
+
+        fn set_at(&mut self, moment: Instant) {
+            SET.with_borrow_mut(|set| set.push(moment));
+        }
+    }
+
+    impl Future for TestTimer {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            if LATE.take() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Counts texts, each of which is a deadline: seconds from the start.
+    struct Deadlines {
+        texts: Arc<AtomicU64>,
+        deadline: Timestamp,
+        due: Due,
+    }
+
+    impl Deadlines {
+        fn new(due: Due) -> Self {
+            Self {
+                texts: Arc::default(),
+                deadline: START.plus_ms(60_000),
+                due,
+            }
+        }
+    }
+
+    impl Protocol for Deadlines {
+        async fn text(&mut self, _: &Connection, text: &str, _: ConnectionClock) -> Flow {
+            self.texts.fetch_add(1, Ordering::Relaxed);
+            self.deadline = START.plus_ms(1000 * text.parse::<u64>().unwrap());
+            Flow::Continue(())
+        }
+
+        async fn binary(&mut self, _: &Connection, _: &[u8]) -> Flow {
+            Flow::Continue(())
+        }
+
+        fn control(&mut self, _: Timestamp) -> Flow {
+            Flow::Continue(())
+        }
+
+        fn due(&mut self, _: Timestamp) -> Due {
+            self.due
+        }
+
+        fn deadline(&self) -> Timestamp {
+            self.deadline
+        }
+    }
+
+    /// A peer that sent something, and stays.
+    struct Sent(Vec<u8>);
+
+    impl AsyncRead for Sent {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let most = buf.len().min(self.0.len());
+            if most == 0 {
+                return Poll::Pending;
+            }
+            buf[..most].copy_from_slice(&self.0[..most]);
+            self.0.drain(..most);
+            Poll::Ready(Ok(most))
+        }
+    }
+
+    fn texts(seconds: impl IntoIterator<Item = u64>) -> Sent {
+        let frame = |text: String| {
+            let head = [0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+            [&head[..], text.as_bytes()].concat()
+        };
+        let texts = seconds.into_iter().map(|second| second.to_string());
+        Sent(texts.flat_map(frame).collect())
+    }
+
+    fn connection(chat: &mut TestChat) -> (Connection, PipeReader) {
+        let handle = chat.handle().clone();
+        let (outlet, frames) = pipe(1 << 10);
+        let connect = async move { handle.connect(ResumeToken::UNKNOWN, outlet).await };
+        (chat.wait(connect).unwrap().unwrap(), frames)
+    }
+
+    /// What the hub wrote; none behind its last word.
+    fn written(frames: &PipeReader) -> Option<Vec<u8>> {
+        block_on(poll_once(frames.read())).expect("something is there")
+    }
+
+    /// How many texts are read in each of the first turns of a connection.
+    fn turns<const N: usize>(sent: Sent) -> [u64; N] {
+        let mut chat = TestChat::new(Limits::default());
+        let (connection, _frames) = connection(&mut chat);
+        let mut protocol = Deadlines::new(Due::Nothing);
+        let read = protocol.texts.clone();
+        let socket = block_on(WebSocket::new(sent, Vec::new(), 100));
+        let clock = ConnectionClock::new(START);
+        let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
+        [(); N].map(|()| {
+            assert!(block_on(poll_once(&mut talk)).is_none());
+            read.swap(0, Ordering::Relaxed)
+        })
+    }
+
+    #[test]
+    fn a_burst_is_read_at_once_and_endless_messages_leave_others_their_turn() {
+        assert_eq!(turns(texts([60; 15])), [15, 0]);
+        assert_eq!(turns(texts([60; 40])), [16, 16, 8, 0]);
+    }
+
+    #[test]
+    fn only_an_earlier_deadline_moves_the_timer() {
+        let _: [u64; 1] = turns(texts([60, 70, 20, 20, 30, 10]));
+        let set = SET.take();
+        let moved: Vec<u64> = set
+            .windows(2)
+            .map(|two| (two[0] - two[1]).as_secs())
+            .collect();
+        assert_eq!(moved, [40, 10]);
+    }
+
+    #[test]
+    fn a_peer_has_a_while_to_close() {
+        let mut chat = TestChat::new(Limits::default());
+        let (mut connection, _frames) = connection(&mut chat);
+        let end = async move {
+            connection.end(None).await;
+            connection
+        };
+        let connection = chat.wait(end).unwrap();
+        let before = Instant::now();
+        let mut linger = pin!(linger::<TestTimer>(
+            texts([]),
+            &connection,
+            Beside::nothing()
+        ));
+        assert!(block_on(poll_once(&mut linger)).is_none());
+        assert!(SET.take()[0] >= before + LINGER);
+    }
+
+    #[test]
+    fn what_is_due_is_done_when_the_time_comes() {
+        for (due, expected) in [
+            (Due::Nothing, None),
+            (Due::Ping, None),
+            (
+                Due::Close(CloseReason::NoPong),
+                Some(Some(CloseReason::NoPong)),
+            ),
+        ] {
+            let mut chat = TestChat::new(Limits::default());
+            let (connection, frames) = connection(&mut chat);
+            let mut protocol = Deadlines::new(due);
+            let socket = block_on(WebSocket::new(texts([]), Vec::new(), 100));
+            let clock = ConnectionClock::new(START);
+            let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
+            assert_eq!(block_on(poll_once(&mut talk)), None);
+            LATE.set(true);
+            assert_eq!(block_on(poll_once(&mut talk)), expected);
+            chat.wait(async {});
+            if due == Due::Ping {
+                assert_eq!(written(&frames).unwrap(), [0x89, 0]);
+            }
+        }
+    }
+
+    /// Somebody who was let in.
+    fn entered() -> Entered {
+        let entrance = Entrance::new(Admission::new(0, 0), vec![], vec![], Metrics::default());
+        let request = Request::builder()
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        let request = request.body(()).unwrap();
+        entrance.upgrade(&request, None).1.unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_its_peer_closes_ends_when_that_had_time_to_go() {
+        let mut chat = TestChat::new(Limits::default());
+        let (outlet, frames) = pipe(1 << 10);
+        let mut sent = texts([60]);
+        sent.0.extend([0x88, 0x80, 0, 0, 0, 0]);
+        let wire = Wire::direct(sent, outlet, texts([]));
+        let (handle, entered) = (chat.handle().clone(), entered());
+        let protocol = Deadlines::new(Due::Nothing);
+        let read = protocol.texts.clone();
+        let clock = ConnectionClock::new(START);
+        let run = run::<TestTimer, _, _, _>(wire, vec![], 100, &handle, clock, protocol, &entered);
+        let mut run = pin!(run);
+        let mut ends = || block_on(poll_once(&mut run)).is_some();
+        for _ in 0..3 {
+            assert!(!ends());
+            chat.wait(async {});
+        }
+        assert_eq!(read.load(Ordering::Relaxed), 1);
+        assert_eq!(written(&frames).unwrap(), [0x88, 0]);
+        assert_eq!(written(&frames), None);
+        assert!(!ends());
+        LATE.set(true);
+        assert!(ends());
+    }
+}

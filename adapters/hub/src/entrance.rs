@@ -160,3 +160,157 @@ impl Entrance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{self, Write as _};
+    use std::sync::Mutex;
+
+    use http::header::{HeaderValue, ORIGIN};
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Subscriber, subscriber};
+
+    use super::*;
+
+    const PROXY: &str = "10.0.0.1";
+    const CLIENT: &str = "192.0.2.1";
+
+    /// Two places, one for each address, behind the proxies in 10.0.0.0/8.
+    fn entrance(metrics: &Metrics) -> Entrance {
+        let proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        Entrance::new(Admission::new(2, 1), Vec::new(), proxies, metrics.clone())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn told(client: &'static str) -> HeaderMap {
+        let told = HeaderValue::from_static(client);
+        [(http::HeaderName::from_static("x-forwarded-for"), told)]
+            .into_iter()
+            .collect()
+    }
+
+    #[test]
+    fn who_comes_through_a_trusted_proxy_is_known_with_it() {
+        for (peer, headers, expected) in [
+            (Some(PROXY), told(CLIENT), (Some(CLIENT), Some(PROXY))),
+            (
+                Some("::ffff:10.0.0.1"),
+                told(CLIENT),
+                (Some(CLIENT), Some(PROXY)),
+            ),
+            // It says nothing, so it is the client itself.
+            (Some(PROXY), HeaderMap::new(), (Some(PROXY), None)),
+            (Some(CLIENT), told("203.0.113.9"), (Some(CLIENT), None)),
+            (
+                Some("::ffff:192.0.2.1"),
+                HeaderMap::new(),
+                (Some(CLIENT), None),
+            ),
+            (None, told(CLIENT), (None, None)),
+        ] {
+            let entrance = entrance(&Metrics::default());
+            let entered = entrance.enter(peer.map(ip), &headers).unwrap();
+            let expected = (expected.0.map(ip), expected.1.map(ip));
+            assert_eq!((entered.address, entered.proxy), expected, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn the_handshakes_of_a_trusted_proxy_are_not_counted() {
+        let entrance = entrance(&Metrics::default());
+        assert_eq!(entrance.counted(ip(CLIENT)), Some(ip(CLIENT)));
+        assert_eq!(entrance.counted(ip(PROXY)), None);
+    }
+
+    /// The lines that are logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl Visit for Line {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            write!(self.0, "{}={value:?} ", field.name()).unwrap();
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn whoever_is_turned_away_is_counted_and_logged() {
+        let (metrics, lines) = (Metrics::default(), Lines::default());
+        let entrance = entrance(&metrics);
+        let knock = |peer: &str, headers: &HeaderMap| entrance.enter(Some(ip(peer)), headers);
+        let origin = |origin| {
+            let origin = HeaderValue::from_static(origin);
+            HeaderMap::from_iter([(ORIGIN, origin)])
+        };
+        subscriber::with_default(lines.clone(), || {
+            let _first = knock(CLIENT, &HeaderMap::new()).unwrap();
+            for _ in 0..3 {
+                knock(CLIENT, &HeaderMap::new()).unwrap_err();
+            }
+            let _second = knock("192.0.2.2", &HeaderMap::new()).unwrap();
+            for _ in 0..2 {
+                knock("192.0.2.3", &HeaderMap::new()).unwrap_err();
+            }
+            knock("192.0.2.4", &origin("https://evil.example")).unwrap_err();
+            entrance.too_many_handshakes(ip("192.0.2.5"));
+        });
+        let expected = [
+            ("address=192.0.2.1", "this address alone"),
+            ("address=192.0.2.3", "the server is full"),
+            ("address=192.0.2.4", "--origin https://evil.example"),
+            ("address=192.0.2.5", "no WebSockets yet"),
+        ];
+        let lines = lines.0.lock().unwrap();
+        for (address, why) in expected {
+            let first = lines.iter().find(|line| line.contains(address)).unwrap();
+            assert!(
+                first.contains(why) && first.contains("unlogged=0"),
+                "{first}"
+            );
+        }
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for (reason, count) in [
+            ("address", 3),
+            ("full", 2),
+            ("origin", 1),
+            ("handshakes", 1),
+        ] {
+            let line = format!("refused_connections_total{{reason=\"{reason}\"}} {count}\n");
+            assert!(text.contains(&line), "{line}{text}");
+        }
+    }
+}

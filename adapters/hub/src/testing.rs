@@ -199,6 +199,8 @@ impl TestChat {
             self.now.store(next.0, Ordering::Relaxed);
             if next == tick {
                 self.handle.tick();
+                // Also when nobody is connected, who would let it run.
+                self.hub.run();
             }
             for peer in (0..self.peers.len()).map(PeerId) {
                 self.due(peer);
@@ -208,9 +210,6 @@ impl TestChat {
 
     fn due(&mut self, peer: PeerId) {
         self.talk(peer, async |mut talk, clock| {
-            if talk.protocol.deadline() > clock.now() {
-                return (talk, ControlFlow::Continue(()));
-            }
             let flow = match talk.protocol.due(clock.now()) {
                 Due::Nothing => ControlFlow::Continue(()),
                 Due::Ping => match talk.connection.control(frame(Opcode::Ping, &[])).await {
@@ -303,10 +302,13 @@ impl fmt::Debug for TestChat {
 
 #[cfg(test)]
 mod tests {
-    use parlor_core::{Identity, Username};
+    use std::sync::Mutex;
+
+    use parlor_core::{Fetch, Identity, Page, RoomId, StoredLog, Username};
 
     use super::*;
     use crate::connection::Verified;
+    use crate::store::{Append, StoreError};
 
     fn join(name: &str) -> String {
         format!(r#"{{"type":"join","roomId":"lobby","username":"{name}"}}"#)
@@ -412,5 +414,70 @@ mod tests {
         assert!(texts(&received).contains("SERVER_SHUTDOWN"));
         assert_eq!(received.last(), Some(&Received::Close(1001)));
         assert!(!chat.is_connected(ann));
+    }
+
+    #[test]
+    fn a_guest_comes_back_with_the_token_it_was_given() {
+        let mut chat = TestChat::new(Limits::default());
+        let first = chat.connect();
+        chat.send(first, r#"{"type":"hello","protocol":1}"#);
+        let welcome = texts(&chat.received(first));
+        let (_, token) = welcome.split_once(r#""resumeToken":""#).unwrap();
+        let (token, _) = token.split_once('"').unwrap();
+        assert!(
+            token.contains(|digit| digit != '0'),
+            "nobody is given zeros"
+        );
+        chat.send(first, &join("Ann"));
+        let second = chat.connect();
+        let hello = format!(r#"{{"type":"hello","protocol":1,"resumeToken":"{token}"}}"#);
+        chat.send(second, &hello);
+        chat.send(second, r#"{"type":"join","roomId":"lobby"}"#);
+        assert!(texts(&chat.received(second)).contains(r#""users":["Ann"]"#));
+    }
+
+    /// A store that tells when it is looked after.
+    struct Watched(Arc<Mutex<Vec<Timestamp>>>);
+
+    impl Store for Watched {
+        fn load(&mut self, _: &RoomId, _: u32) -> Result<StoredLog, StoreError> {
+            Err(StoreError::new("nobody joins"))
+        }
+
+        fn append(&mut self, _: &[Append]) -> Result<(), StoreError> {
+            Err(StoreError::new("nobody speaks"))
+        }
+
+        fn page(&mut self, _: &Fetch) -> Result<Page, StoreError> {
+            Err(StoreError::new("nobody reads"))
+        }
+
+        fn release(&mut self, _: &RoomId, _: Timestamp) {}
+
+        fn reopen(&mut self, _: Timestamp) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn maintain(&mut self, at: Timestamp) -> bool {
+            self.0.lock().unwrap().push(at);
+            false
+        }
+    }
+
+    #[test]
+    fn the_hub_looks_at_its_deadlines_each_second_however_time_passes() {
+        let seen = Arc::<Mutex<Vec<Timestamp>>>::default();
+        let mut chat = TestChat::with_store(Limits::default(), Watched(seen.clone()));
+        for ms in [999, 1, 500, 499, 2, 1999, 1234] {
+            chat.advance(Duration::from_millis(ms));
+        }
+        let seconds = [1000, 2000, 3000, 4000, 5000].map(|ms| START.plus_ms(ms));
+        assert_eq!(*seen.lock().unwrap(), seconds);
+    }
+
+    #[test]
+    fn who_waits_for_what_never_comes_is_not_waited_for() {
+        let mut chat = TestChat::new(Limits::default());
+        assert_eq!(chat.wait(std::future::pending::<()>()), None);
     }
 }

@@ -178,3 +178,19 @@ fn flow_of(handed_over: Result<(), HubGone>) -> Flow {
         Err(HubGone) => ControlFlow::Break(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_due_before_the_deadline() {
+        let start = Timestamp(1_700_000_000_000);
+        let mut chat = Chat::new(&Limits::default(), Access::Guests, start);
+        let deadline = chat.deadline();
+        assert_eq!(chat.due(Timestamp(deadline.0 - 1)), Due::Nothing);
+        assert_eq!(chat.deadline(), deadline);
+        assert_ne!(chat.due(deadline), Due::Nothing);
+        assert!(chat.deadline() > deadline, "it is for the next time");
+    }
+}

@@ -100,10 +100,14 @@ mod tests {
         static LATE: Cell<bool> = const { Cell::new(false) };
     }
 
+    const GRACE: Duration = Duration::from_secs(1000);
+
     struct TestTimer;
 
     impl Timer for TestTimer {
-        fn at(_: Instant) -> Self {
+        fn at(moment: Instant) -> Self {
+            let ahead = moment.saturating_duration_since(Instant::now());
+            assert!(ahead > GRACE / 2, "it is for the end of the grace");
             Self
         }
 
@@ -167,7 +171,7 @@ mod tests {
         let aborted = Arc::<AtomicBool>::default();
         let flag = aborted.clone();
         let abort = move || flag.store(true, Ordering::Relaxed);
-        let wire = Wire::piped::<TestTimer>((), write, (), abort, Duration::ZERO);
+        let wire = Wire::piped::<TestTimer>((), write, (), abort, GRACE);
         (wire.outlet, (wire.pump)(ConnId(0)), aborted)
     }
 

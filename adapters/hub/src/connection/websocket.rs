@@ -220,6 +220,8 @@ mod tests {
     const GOES_ON: [u8; 6] = [0x00, 0x80, 0, 0, 0, 0];
     const ENDS: [u8; 6] = [0x80, 0x80, 0, 0, 0, 0];
     const PONG: [u8; 6] = [0x8A, 0x80, 0, 0, 0, 0];
+    const PING: [u8; 7] = [0x89, 0x81, 0, 0, 0, 0, b'p'];
+    const TEXT: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b't'];
     const MOST_BYTES: usize = 16 << 10;
 
     /// What a peer sent so far, all of which has arrived.
@@ -287,7 +289,7 @@ mod tests {
     fn a_message_is_too_big_on_the_wire_even_if_it_says_nothing() {
         let most = 2 * MOST_BYTES;
         // Pongs between the fragments neither count nor help.
-        let pongs = PONG.repeat(1000);
+        let pongs = PONG.repeat(2000);
         for (bytes, is_read) in [
             ([fragments(most - 6), ENDS.to_vec()].concat(), true),
             (
@@ -317,6 +319,61 @@ mod tests {
                 }
                 _ => panic!("neither read nor refused"),
             }
+        }
+    }
+
+    #[test]
+    fn an_unfinished_message_may_take_so_much_and_not_a_byte_more() {
+        let most = 2 * MOST_BYTES + READ_BYTES;
+        let begun = fragments(most - BEGINS.len());
+        assert_eq!(begun.len(), most);
+        for (end, is_read) in [(&ENDS[..], true), (&GOES_ON, false)] {
+            let mut socket = with_sent(&begun);
+            for _ in 0..=most / TURN_BYTES {
+                assert!(turn(&mut socket).is_none());
+            }
+            assert_eq!(socket.inner.get_ref().unfinished, most);
+            socket.inner.get_mut().stream.0.extend(end);
+            match turn(&mut socket) {
+                Some(Incoming::Text(text)) => assert!(is_read && text.is_empty()),
+                Some(Incoming::End(reason)) => {
+                    assert!(!is_read);
+                    assert_eq!(reason, Some(CloseReason::TooBig));
+                }
+                _ => panic!("neither read nor refused"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_ping_is_answered_before_what_comes_behind_it() {
+        let mut socket = with_sent(&[&PING[..], &TEXT].concat());
+        assert!(matches!(turn(&mut socket), Some(Incoming::Control)));
+        let Some(Incoming::Reply(pong)) = turn(&mut socket) else {
+            panic!("a ping has an answer");
+        };
+        assert_eq!(pong, [0x8A, 0x01, b'p']);
+        assert!(matches!(turn(&mut socket), Some(Incoming::Text(text)) if text == "t"));
+        assert!(turn(&mut socket).is_none());
+    }
+
+    #[test]
+    fn who_breaks_the_protocol_is_told_how() {
+        let too_big = [
+            &[0x81, 0xFF][..],
+            &(MOST_BYTES as u64 + 1).to_be_bytes(),
+            &[0; 4],
+        ]
+        .concat();
+        for (bytes, reason) in [
+            (&[0x81, 0x01, b't'][..], CloseReason::ProtocolError),
+            (&[0x81, 0x81, 0, 0, 0, 0, 0xFF], CloseReason::InvalidUtf8),
+            (&too_big, CloseReason::TooBig),
+        ] {
+            let Some(Incoming::End(told)) = turn(&mut with_sent(bytes)) else {
+                panic!("{reason:?} ends the connection");
+            };
+            assert_eq!(told, Some(reason));
         }
     }
 }

@@ -155,7 +155,9 @@ mod tests {
         assert_eq!(admission.admit(HERE).unwrap_err(), Full::Address);
         let _third = admission.admit(THERE).unwrap();
         assert_eq!(admission.admit(THERE).unwrap_err(), Full::Server);
+        assert_eq!(admission.count(), 3);
         drop(second);
+        assert_eq!(admission.count(), 2);
         assert!(admission.admit(HERE).is_ok());
     }
 

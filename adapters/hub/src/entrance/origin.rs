@@ -357,4 +357,13 @@ mod tests {
             assert_eq!(Origin::parse(text).unwrap().to_string(), written);
         }
     }
+
+    #[test]
+    fn who_gives_a_bad_origin_is_told_good_ones() {
+        let told = BadOrigin.to_string();
+        for good in ["https://chat.example", "http://localhost:3000", "null", "*"] {
+            assert!(told.contains(good), "{told}");
+            assert!(good.parse::<AllowedOrigin>().is_ok());
+        }
+    }
 }

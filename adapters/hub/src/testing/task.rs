@@ -71,3 +71,22 @@ impl<T> fmt::Debug for Task<T> {
         write!(f, "Task({})", if runs { "runs" } else { "done" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_task_that_wakes_itself_without_end_is_a_panic() {
+        let mut task = Task::new(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        let ran = catch_unwind(AssertUnwindSafe(|| task.run().is_some()));
+        let panic = ran.unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"it never comes to rest"));
+    }
+}
