@@ -1,12 +1,13 @@
 //! `parlor bench`: people who talk to a server, as many and as much as it is told, and what became of
 //! everything that they said.
 
-mod cpu;
 mod failure;
 mod ledger;
 mod load;
+mod moment;
 mod report;
 mod run;
+mod server;
 mod target;
 mod text;
 mod user;
@@ -14,7 +15,6 @@ mod user;
 use std::error::Error;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use parlor_hub::Clock;
@@ -22,6 +22,7 @@ use smol::LocalExecutor;
 
 use crate::cli::Bench;
 use failure::Failure;
+use moment::Moment;
 use report::Report;
 use run::Run;
 use target::Target;
@@ -36,7 +37,7 @@ const OTHER_FILES: u64 = 32;
 /// one order.
 #[allow(clippy::print_stdout, reason = "the report is what was asked for")]
 pub(crate) fn bench(task: &Bench) -> Result<ExitCode, Box<dyn Error>> {
-    let target = Target::find(&task.url)?;
+    let target = Target::find(&task.url, task.admin)?;
     if !task.yes_load_this_server {
         target.require_loopback()?;
     }
@@ -63,11 +64,12 @@ async fn run<'a>(
     let nonce = getrandom::u32().map_err(Failure::Random)?;
     let tokens = Tokens::load(task, Clock::system()())?;
     let run = Rc::new(Run::new(task, target, tokens, nonce, progress(task)));
-    let begin = Instant::now();
+    let before = Moment::now(&run).await?;
     let writers = user::arrive(&run, executor).await?;
-    let report = load::run(&run, writers, begin.elapsed(), executor).await;
+    let arrived = Moment::now(&run).await?;
+    let measured = load::run(&run, writers, executor).await?;
     run.progress.finish_and_clear();
-    Ok(report)
+    Ok(Report::of(&run, [before, arrived], measured))
 }
 
 /// How far it is, on a terminal.

@@ -18,7 +18,7 @@ use smol_hyper::rt::FuturesIo;
 /// From the first packet to the end of the answer: less than the five seconds that Docker and
 /// Kubernetes are mostly told to wait, so that there is time to say what is wrong.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The head of an answer and, again, its body. The server's have some tens of bytes each.
+/// The head of an answer and, again, its body. Those about health have some tens of bytes each.
 const MOST_BYTES: usize = 16 << 10;
 /// Characters of the answer's line that are shown.
 const MOST_CHARS: usize = 200;
@@ -66,7 +66,7 @@ pub(crate) fn ask(url: &Uri) -> Result<String, Unwell> {
         Timer::after(PATIENCE).await;
         Err(Unwell::Silent(url.clone()))
     };
-    let (status, body) = future::block_on(answer(url).or(late))?;
+    let (status, body) = future::block_on(get(url, MOST_BYTES).or(late))?;
     let line = String::from_utf8_lossy(&body);
     let line = line.lines().next().unwrap_or_default();
     // It goes to a terminal, and --url may name anybody.
@@ -78,11 +78,13 @@ pub(crate) fn ask(url: &Uri) -> Result<String, Unwell> {
     Ok(line)
 }
 
-async fn answer(url: &Uri) -> Result<(StatusCode, Bytes), Unwell> {
+/// What is at a URL, in `most_bytes` at most.
+pub(crate) async fn get(url: &Uri, most_bytes: usize) -> Result<(StatusCode, Bytes), Unwell> {
     let unreachable = |error| Unwell::Unreachable(url.clone(), error);
     let stream = connect(url).await.map_err(unreachable)?;
     let strange = |error| Unwell::Strange(url.clone(), error);
-    exchange(url, stream).await.map_err(strange)
+    let exchanged = exchange(url, stream, most_bytes).await;
+    exchanged.map_err(strange)
 }
 
 async fn connect(url: &Uri) -> io::Result<TcpStream> {
@@ -94,6 +96,7 @@ async fn connect(url: &Uri) -> io::Result<TcpStream> {
 async fn exchange(
     url: &Uri,
     stream: TcpStream,
+    most_bytes: usize,
 ) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or("", |authority| authority.as_str());
@@ -107,7 +110,7 @@ async fn exchange(
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES);
+        let body = Limited::new(response.into_body(), most_bytes);
         Ok((status, body.collect().await?.to_bytes()))
     };
     let carried = async {

@@ -18,6 +18,8 @@ pub(super) enum Failure {
     Files { limit: u64, needed: u64 },
     /// The system gives no random numbers.
     Random(getrandom::Error),
+    /// The server does not tell what it uses.
+    Metrics(String),
     /// There are no tokens.
     Token(String),
     /// A connection was refused, as many as there are.
@@ -63,6 +65,12 @@ impl fmt::Display for Failure {
                  -n), or give fewer --connections"
             ),
             Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
+            Self::Metrics(error) => {
+                write!(
+                    f,
+                    "{error}; give with --admin what the server has as --admin"
+                )
+            }
             Self::Token(error) => f.write_str(error),
             Self::Refused { status, connected } => {
                 write!(f, "connection {} was refused with {status}", connected + 1)?;

@@ -8,7 +8,7 @@ use futures_lite::FutureExt;
 use smol::{LocalExecutor, Task, Timer};
 
 use super::failure::Failure;
-use super::report::Report;
+use super::moment::Moment;
 use super::run::Run;
 use super::user::Writer;
 use crate::cli::Pace;
@@ -17,22 +17,25 @@ use crate::cli::Pace;
 const LOOK: Duration = Duration::from_millis(100);
 /// What did not come after so long without a delivery does not come any more.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Of a second.
+const NANOS: u64 = 1_000_000_000;
 /// For all goodbyes together.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Everybody is there: the load itself, from the first message to the verdict.
+/// Everybody is there: the load itself, from the first message to the last delivery. The moments
+/// between which it was measured, if nothing went wrong before.
 pub(super) async fn run<'a>(
     run: &Rc<Run<'a>>,
     writers: Vec<Writer>,
-    arrived_in: Duration,
     executor: &LocalExecutor<'a>,
-) -> Report {
+) -> Result<Option<[Moment; 2]>, Failure> {
     let task = run.task;
     let begin = run.now_ns();
-    let measured_from = begin + nanos(task.warmup());
-    run.measure(measured_from..measured_from + nanos(task.measured()));
-    let busy = super::cpu::used();
-    let clock = Instant::now();
+    let from = begin + nanos(task.warmup());
+    let end = from + nanos(task.measured());
+    run.measure(from..end);
+    run.progress.reset();
+    run.progress.set_length((end - begin) / NANOS);
     let mut talkers = Vec::new();
     let mut listeners = Vec::new();
     for (user, writer) in (0..).zip(writers) {
@@ -44,15 +47,18 @@ pub(super) async fn run<'a>(
     }
     let pacer = executor.spawn(pace(run.clone(), begin));
     let all = async {
-        watch(run, begin).await;
+        watch(run, begin, from).await;
+        let before = Moment::now(run).await?;
+        watch(run, begin, end).await;
+        let after = Moment::now(run).await?;
         drain(run, &pacer).await;
+        Ok(Some([before, after]))
     };
-    all.or(run.failed()).await;
-    let busy = super::cpu::used().zip(busy).map(|(after, before)| {
-        let cores = after.saturating_sub(before).as_secs_f64();
-        cores / clock.elapsed().as_secs_f64()
-    });
-    let report = Report::of(run, arrived_in, busy);
+    let failed = async {
+        run.failed().await;
+        Ok(None)
+    };
+    let measured = all.or(failed).await?;
     let goodbye = async {
         for talker in talkers {
             talker.cancel().await;
@@ -66,7 +72,7 @@ pub(super) async fn run<'a>(
         Timer::after(GOODBYE).await;
     };
     goodbye.or(late).await;
-    report
+    Ok(measured)
 }
 
 /// Says what is due, when it is.
@@ -118,19 +124,15 @@ fn due_after(count: u64, rate: u32) -> u64 {
     u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
-/// Shows how far it is, until it is over.
-async fn watch(run: &Run<'_>, begin_ns: u64) {
-    let length = nanos(run.task.warmup() + run.task.measured());
-    run.progress.reset();
-    run.progress.set_length(length / 1_000_000_000);
+/// Shows how far it is, until then.
+async fn watch(run: &Run<'_>, begin_ns: u64, until_ns: u64) {
     let (mut before, mut at) = (run.delivered(), run.now_ns());
-    while run.goes_on(run.now_ns()) {
-        Timer::after(LOOK).await;
+    while at < until_ns {
+        Timer::after(LOOK.min(Duration::from_nanos(until_ns - at))).await;
         let (delivered, now) = (run.delivered(), run.now_ns());
         let rate = (delivered - before) as f64 * 1e9 / (now - at).max(1) as f64;
         (before, at) = (delivered, now);
-        run.progress
-            .set_position((now - begin_ns).min(length) / 1_000_000_000);
+        run.progress.set_position((now - begin_ns) / NANOS);
         run.progress
             .set_message(format!("s, {rate:.0} deliveries/s"));
     }

@@ -1,11 +1,11 @@
 //! What is told at the end.
 
 use std::fmt;
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::moment::Moment;
 use super::run::Run;
 use crate::cli::Pace;
 
@@ -48,6 +48,12 @@ pub(super) struct Report {
     /// The load's own, of one core.
     #[serde(skip_serializing_if = "Option::is_none")]
     bench_cpu_cores: Option<f64>,
+    /// The server's CPU time for each delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_cpu_us_per_delivery: Option<f64>,
+    /// Memory that the server took while everybody came, for each of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_bytes_per_connection: Option<f64>,
     missing: u64,
     duplicates: u64,
     strange: u64,
@@ -99,7 +105,11 @@ impl Latency {
 }
 
 impl Report {
-    pub(super) fn of(run: &Run<'_>, arrived_in: Duration, busy: Option<f64>) -> Self {
+    pub(super) fn of(
+        run: &Run<'_>,
+        [begun, arrived]: [Moment; 2],
+        measured: Option<[Moment; 2]>,
+    ) -> Self {
         let task = run.task;
         let (pace, rate, window) = match task.pace() {
             Pace::Open(rate) => ("open", Some(rate), None),
@@ -121,13 +131,15 @@ impl Report {
             senders: task.sender_count(),
             text_bytes: task.text_bytes,
             seconds,
-            connect_seconds: arrived_in.as_secs_f64(),
+            connect_seconds: arrived.since(&begun).as_secs_f64(),
             messages: run.said(),
             deliveries_expected: run.expected(),
             deliveries: run.delivered(),
             deliveries_per_second: run.measured_deliveries() as f64 / seconds,
             latency_us: Latency::of(&run.latency()),
-            bench_cpu_cores: busy,
+            bench_cpu_cores: measured.and_then(|[from, to]| to.own_cores_since(&from)),
+            server_cpu_us_per_delivery: measured.and_then(|[from, to]| to.server_us_since(&from)),
+            server_bytes_per_connection: arrived.server_bytes_since(&begun, task.connections),
             missing: verdict.missing,
             duplicates: verdict.duplicates,
             strange: verdict.strange,
@@ -177,6 +189,16 @@ impl fmt::Display for Report {
         )?;
         for (name, us) in self.latency_us.iter().flat_map(Latency::lines) {
             writeln!(f, "{name:<21} {:>10.3} ms", us as f64 / 1000.0)?;
+        }
+        if let Some(us) = self.server_cpu_us_per_delivery {
+            writeln!(f, "server's CPU          {us:>10.3} µs for each delivery")?;
+        }
+        if let Some(bytes) = self.server_bytes_per_connection {
+            let kib = bytes / 1024.0;
+            writeln!(
+                f,
+                "server's memory       {kib:>10.1} KiB for each connection"
+            )?;
         }
         if let Some(cores) = self.bench_cpu_cores {
             writeln!(f, "this load itself      {cores:>10.2} of a core")?;

@@ -12,10 +12,12 @@ pub(super) struct Target {
     pub(super) url: Uri,
     /// At least one.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where its operator's port is, if that is to be asked.
+    pub(super) admin: Option<SocketAddr>,
 }
 
 impl Target {
-    pub(super) fn find(url: &Uri) -> Result<Self, Failure> {
+    pub(super) fn find(url: &Uri, admin: Option<SocketAddr>) -> Result<Self, Failure> {
         let host = url.host().unwrap_or_default();
         // An IPv6 address has brackets in a URL.
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -30,15 +32,14 @@ impl Target {
         Ok(Self {
             url: url.clone(),
             addresses,
+            admin,
         })
     }
 
     /// Whoever else it is might not want to be put under load.
     pub(super) fn require_loopback(&self) -> Result<(), Failure> {
-        let elsewhere = self
-            .addresses
-            .iter()
-            .find(|address| !address.ip().is_loopback());
+        let mut all = self.addresses.iter().chain(&self.admin);
+        let elsewhere = all.find(|address| !address.ip().is_loopback());
         match elsewhere {
             Some(address) => Err(Failure::Elsewhere(self.url.clone(), address.ip())),
             None => Ok(()),
@@ -60,8 +61,11 @@ mod tests {
             ("ws://0.0.0.0:8080/ws", false),
             ("ws://[2001:db8::1]/ws", false),
         ] {
-            let target = Target::find(&url.parse().unwrap()).unwrap();
+            let target = Target::find(&url.parse().unwrap(), None).unwrap();
             assert_eq!(target.require_loopback().is_ok(), here, "{url}");
         }
+        let elsewhere = Some("192.0.2.1:9090".parse().unwrap());
+        let target = Target::find(&"ws://127.0.0.1/ws".parse().unwrap(), elsewhere).unwrap();
+        assert!(target.require_loopback().is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! How much load to put on which server.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::{Args, value_parser};
 use hyper::Uri;
 use parlor_core::limits::TEXT_CHARS;
 
+use super::listen::address;
 use crate::bench::SHORTEST_TEXT;
 
 #[derive(Args, Debug)]
@@ -53,6 +55,11 @@ pub(crate) struct Bench {
     /// server's are not asked.
     #[arg(long, value_name = "FILE", env = "PARLOR_TOKEN_SECRET_FILE")]
     pub(crate) token_secret_file: Option<PathBuf>,
+
+    /// The server's --admin address: tells what the load costs it. The memory of a connection is
+    /// right only if the server has just started.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) admin: Option<SocketAddr>,
 
     /// Print one line of JSON.
     #[arg(long)]

@@ -92,6 +92,24 @@ fn a_closed_loop_shows_what_a_server_without_limits_can_do() {
 }
 
 #[test]
+fn a_server_tells_what_the_load_costs_it() {
+    let mut server = Running::start(parlor(&ANY_PORT).args(["--admin", "127.0.0.1:0"]));
+    let admin = server.admin().to_string();
+    let mut run = bench(&url(server.address), &["--admin", &admin, "--json"]);
+    let report = good(&output(&mut run));
+    for name in [
+        "serverCpuUsPerDelivery",
+        "serverBytesPerConnection",
+        "benchCpuCores",
+    ] {
+        assert!(report[name].is_number(), "{name}: {report}");
+    }
+    let nobody = url(server.address).replace("ws://", "").replace("/ws", "");
+    let run = output(&mut bench(&url(server.address), &["--admin", &nobody]));
+    assert!(refused(&run).contains("give with --admin what the server has as --admin"));
+}
+
+#[test]
 fn people_are_told_in_words() {
     let server = Running::start(&mut parlor(&ANY_PORT));
     let run = output(&mut bench(
