@@ -11,6 +11,8 @@ pub(crate) struct Guest {
     offered: Option<Secret>,
     /// What the last hello was said with.
     greeted_with: Option<Secret>,
+    /// Whether others knew that one by then. They may know a newer one since.
+    was_known: bool,
     /// Nobody answers to it: a guest that has ended does not come back.
     dead: Option<Secret>,
     /// The last one that others were told.
@@ -53,7 +55,9 @@ impl Guest {
 
     /// The token to say hello with.
     pub(crate) fn greet(&mut self) -> Option<&Secret> {
-        self.greeted_with = self.candidate().cloned();
+        let token = self.candidate().cloned();
+        self.was_known = token.is_some() && [&self.told, &self.remembered].contains(&&token);
+        self.greeted_with = token;
         self.greeted_with.as_ref()
     }
 
@@ -82,7 +86,8 @@ impl Guest {
     /// when they do not know it.
     pub(crate) fn named(&mut self) -> Option<Secret> {
         self.was_named = true;
-        if self.offered.is_none() || self.offered == self.told {
+        let is_known = self.was_known && self.offered == self.greeted_with;
+        if self.offered.is_none() || self.offered == self.told || is_known {
             return None;
         }
         self.told.clone_from(&self.offered);

@@ -184,6 +184,12 @@ const ALL = {
     { resumeToken: 'token-0', shares: true },
     (c) => c.does({ do: 'remembered', resumeToken: 'token-8' }).connects().opens().greeted().greeted({ resumeToken: 'token-2' }).joins().joined().closes(),
   ],
+  'resume-token-that-others-know-better': [
+    { shares: true },
+    (c) =>
+      c.does({ do: 'remembered', resumeToken: 'token-1' }).connects().opens().does({ do: 'remembered', resumeToken: 'token-2' }).greeted({ resumeToken: 'token-1', username: 'Ann' }).breaks(1012, 'restart').rings()
+        .opens().greeted({ resumeToken: 'token-3' }).greeted({ resumeToken: 'token-2', username: 'Ann' }).joins().joined().closes(),
+  ],
   'history-page': (c) =>
     c.member({ seq: 9 }).calls('history', { room: 'r', before: 9, limit: 2 }).said(3).said(7).said(10).said(8).answers('get_history', 'history', { roomId: 'r', epoch: 'e', count: 2, hasMore: true })
       .calls('history', { room: 'r' }).answers('get_history', 'history', { roomId: 'r', epoch: 'e', count: 0, hasMore: false }).calls('history', { room: 'r' }).refused('get_history', 'HISTORY_FETCH_FAILED', { roomId: 'r', retryAfterMs: 9 }).closes(),

@@ -339,6 +339,8 @@ export class ClientCore {
   #offeredToken;
   /** @type {string | undefined} What the last hello was said with. */
   #greetedWith;
+  /** Whether others knew that one by then. They may know a newer one since. */
+  #wasKnown = false;
   /** @type {string | undefined} Nobody answers to it: a guest that has ended does not come back. */
   #deadToken;
   /** @type {string | undefined} The last one that others were told. */
@@ -598,6 +600,7 @@ export class ClientCore {
     this.#mustGreet = false;
     const resumeToken = this.#candidate();
     this.#greetedWith = resumeToken;
+    this.#wasKnown = resumeToken !== undefined && [this.#toldToken, this.#options.remembered()].includes(resumeToken);
     this.#request({ type: 'hello' }, { type: 'hello', protocol: PROTOCOL, token: this.#token, resumeToken });
   }
 
@@ -917,7 +920,8 @@ export class ClientCore {
     this.#nameRefusals = 0;
     this.#mustGreet = false;
     this.#wasNamed = true;
-    if (this.#offeredToken === this.#toldToken || this.#offeredToken === undefined) return;
+    const isKnown = this.#wasKnown && this.#offeredToken === this.#greetedWith;
+    if (this.#offeredToken === this.#toldToken || this.#offeredToken === undefined || isKnown) return;
     this.#toldToken = this.#offeredToken;
     this.#outputs.push({ do: 'remember', resumeToken: this.#offeredToken });
   }
