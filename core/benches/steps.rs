@@ -1,6 +1,11 @@
 //! What the core costs for what a server does most: its time by `cargo bench -p parlor-core`, its
-//! instructions by `.ci/instructions`, which asks for a step so many times: `--count STEP TIMES`.
-#![allow(clippy::disallowed_methods, reason = "this is not the core")]
+//! instructions by `.ci/instructions`, which asks for their names (`--steps`) and for a step so many
+//! times (`--count STEP TIMES`).
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "this is not the core"
+)]
 
 use std::env;
 use std::hint::black_box;
@@ -38,7 +43,11 @@ const MESSAGE: &str = r#"{"type":"message","roomId":"general","text":"0123456789
 
 fn main() {
     let mut arguments = env::args().skip(1);
-    if arguments.next().as_deref() != Some("--count") {
+    let task = arguments.next();
+    if task.as_deref() == Some("--steps") {
+        return STEPS.iter().for_each(|(name, _)| println!("{name}"));
+    }
+    if task.as_deref() != Some("--count") {
         let mut criterion = Criterion::default().configure_from_args();
         for (name, step) in STEPS {
             criterion.bench_function(name, |bencher| bencher.iter(step()));

@@ -23,8 +23,7 @@
 //! The inbox has 4096 places, and whoever sends more waits. The queue of each connection is bounded by
 //! [`Limits::outbox_bytes`](parlor_core::Limits::outbox_bytes) and all of them together by
 //! [`Limits::outbox_total_bytes`](parlor_core::Limits::outbox_total_bytes); one that takes nothing is
-//! closed. A panic is survived three times in a minute, then the hub ends with an
-//! error.
+//! closed. A panic is survived three times in a minute, then the hub ends with an error.
 //!
 //! # Stability
 //!

@@ -88,9 +88,15 @@ pub(crate) async fn get(url: &Uri, most_bytes: usize) -> Result<(StatusCode, Byt
 }
 
 async fn connect(url: &Uri) -> io::Result<TcpStream> {
+    TcpStream::connect(host_and_port(url)).await
+}
+
+/// Whom a URL without TLS names.
+pub(crate) fn host_and_port(url: &Uri) -> (&str, u16) {
     let host = url.host().unwrap_or_default();
+    // An IPv6 address has brackets in a URL.
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    TcpStream::connect((host, url.port_u16().unwrap_or(80))).await
+    (host, url.port_u16().unwrap_or(80))
 }
 
 async fn exchange(

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use async_tungstenite::tungstenite;
 use hyper::{StatusCode, Uri};
+use parlor_hub::trace::show::printable;
 
 /// Why a run ended before its time.
 #[derive(Debug)]
@@ -97,7 +98,10 @@ impl fmt::Display for Failure {
             Self::Closed(code, reason) => {
                 f.write_str("the server closed a connection")?;
                 if let Some(code) = code {
-                    write!(f, ": {code} {}", printable(reason))?;
+                    write!(f, " with {code}")?;
+                }
+                if !reason.is_empty() {
+                    write!(f, ": {}", printable(reason))?;
                 }
                 f.write_str("; its log says why")
             }
@@ -121,14 +125,6 @@ impl fmt::Display for Failure {
 }
 
 impl Error for Failure {}
-
-/// It goes to a terminal, and --url may name anybody.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|char| !char.is_control())
-        .take(100)
-        .collect()
-}
 
 #[cfg(test)]
 mod tests {
@@ -174,7 +170,7 @@ mod tests {
             (Failure::Error("ROOM_FULL".into()), "--members-per-room"),
             (
                 Failure::Closed(Some(4000), "slow\u{1b}[2J".into()),
-                "4000 slow[2J",
+                r"with 4000: slow\u001b[2J; its log says why",
             ),
         ] {
             let said = failure.to_string();

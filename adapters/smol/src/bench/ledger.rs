@@ -71,7 +71,7 @@ impl Heard {
                 }
             }
         }
-        // A polynomial in an odd number: two orders have one digest once in 2^64.
+        // Each step is one to one and mixes, so two orders hardly ever have one digest.
         let item = u64::from(user) << 32 | u64::from(number);
         let mixed = (item ^ item >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.digest = (self.digest ^ mixed)

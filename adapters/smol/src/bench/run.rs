@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
     next_user: Cell<u32>,
     users: Vec<User>,
     /// When messages have to be due to count, and to arrive to be counted, ns.
-    measured: RefCell<Range<u64>>,
+    measured: Cell<[u64; 2]>,
     /// How long it took from when they were due, µs.
     latency: RefCell<Histogram<u64>>,
     delivered: Cell<u64>,
@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
             origin: Instant::now(),
             next_user: Cell::default(),
             users: (0..task.connections).map(user).collect(),
-            measured: RefCell::new(u64::MAX..u64::MAX),
+            measured: Cell::new([u64::MAX; 2]),
             latency: RefCell::new(latency.expect("these bounds are good")),
             delivered: Cell::default(),
             measured_deliveries: Cell::default(),
@@ -114,12 +114,12 @@ impl<'a> Run<'a> {
 
     /// What counts from now on.
     pub(super) fn measure(&self, when_ns: Range<u64>) {
-        *self.measured.borrow_mut() = when_ns;
+        self.measured.set([when_ns.start, when_ns.end]);
     }
 
     /// Whether what is due then is still to be said.
     pub(super) fn goes_on(&self, at_ns: u64) -> bool {
-        at_ns < self.measured.borrow().end && self.first_failure.borrow().is_none()
+        at_ns < self.measured.get()[1] && self.first_failure.borrow().is_none()
     }
 
     /// Where to say when a user's messages are due.
@@ -160,7 +160,8 @@ impl<'a> Run<'a> {
             return;
         }
         self.delivered.set(self.delivered.get() + 1);
-        let measured = self.measured.borrow().clone();
+        let [from, end] = self.measured.get();
+        let measured = from..end;
         if measured.contains(&said.due_ns) {
             let late_us = now.saturating_sub(said.due_ns) / 1000;
             self.latency.borrow_mut().saturating_record(late_us.max(1));

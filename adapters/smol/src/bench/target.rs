@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use hyper::Uri;
 
 use super::failure::Failure;
+use crate::health::host_and_port;
 
 /// A server, by its addresses.
 #[derive(Debug)]
@@ -18,11 +19,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn find(url: &Uri, admin: Option<SocketAddr>) -> Result<Self, Failure> {
-        let host = url.host().unwrap_or_default();
-        // An IPv6 address has brackets in a URL.
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let found = (host, url.port_u16().unwrap_or(80)).to_socket_addrs();
-        let addresses: Vec<SocketAddr> = match found {
+        let addresses: Vec<SocketAddr> = match host_and_port(url).to_socket_addrs() {
             Ok(found) => found.collect(),
             Err(error) => return Err(Failure::Unknown(url.clone(), error.to_string())),
         };

@@ -133,12 +133,9 @@ async fn enter(run: &Run<'_>, user: u32) -> Result<(Writer, Reader), Failure> {
             return Err(broken("its connection ended".into()));
         };
         let message = message.map_err(|error| broken(error.to_string()))?;
-        if let Message::Text(text) = &message
-            && Frame::read(text).is_some_and(|frame| frame.kind == "joined")
-        {
+        if read(&message)?.is_some_and(|frame| frame.kind == "joined") {
             return Ok((writer, reader));
         }
-        failure(&message)?;
     }
 }
 
@@ -154,39 +151,36 @@ async fn listen(run: Rc<Run<'_>>, user: u32, mut reader: Reader) {
             Some(Err(error)) => break Failure::Closed(None, error.to_string()),
             None => break Failure::Closed(None, String::new()),
         };
-        if let Err(failure) = failure(&message) {
-            break failure;
-        }
-        if let Message::Text(text) = &message
-            && let Some(Frame {
+        match read(&message) {
+            Ok(Some(Frame {
                 kind: "message",
                 text: Some(text),
                 ..
-            }) = Frame::read(text)
-        {
-            run.hear(user, &text);
+            })) => run.hear(user, &text),
+            Ok(_) => {}
+            Err(failure) => break failure,
         }
     };
     run.fail(ended);
 }
 
-/// Whether a frame says that something is wrong.
-fn failure(message: &Message) -> Result<(), Failure> {
+/// What a frame says; nothing, if it is none of ours. What the server finds wrong is a failure.
+fn read(message: &Message) -> Result<Option<Frame<'_>>, Failure> {
     match message {
-        Message::Text(text) => match Frame::read(text) {
+        Message::Text(text) => match serde_json::from_str(text).ok() {
             Some(Frame {
                 kind: "error",
                 code,
                 ..
             }) => Err(Failure::Error(code.unwrap_or_default().into_owned())),
-            _ => Ok(()),
+            frame => Ok(frame),
         },
         Message::Close(frame) => {
             let code = frame.as_ref().map(|frame| frame.code.into());
             let reason = frame.as_ref().map(|frame| frame.reason.to_string());
             Err(Failure::Closed(code, reason.unwrap_or_default()))
         }
-        Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+        Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(None),
     }
 }
 
@@ -199,10 +193,4 @@ struct Frame<'a> {
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     code: Option<Cow<'a, str>>,
-}
-
-impl<'a> Frame<'a> {
-    fn read(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
 }

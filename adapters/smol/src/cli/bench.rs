@@ -8,7 +8,7 @@ use clap::{Args, value_parser};
 use hyper::Uri;
 use parlor_core::limits::TEXT_CHARS;
 
-use super::listen::address;
+use super::listen::{address, plain_url};
 use crate::bench::SHORTEST_TEXT;
 
 #[derive(Args, Debug)]
@@ -94,16 +94,15 @@ impl Bench {
         self.rooms.min(self.connections)
     }
 
-    /// All that say something.
+    /// All that say something: the first comers of each room.
     pub(crate) fn sender_count(&self) -> u32 {
-        (0..self.connections)
-            .filter(|&user| self.says(user))
-            .fold(0, |count, _| count + 1)
+        let wanted = self.rooms.saturating_mul(self.senders);
+        wanted.min(self.connections)
     }
 
-    /// Whether a user says something. The first comers of each room do.
+    /// Whether a user says something.
     pub(crate) fn says(&self, user: u32) -> bool {
-        user / self.rooms < self.senders
+        user < self.sender_count()
     }
 
     pub(crate) const fn warmup(&self) -> Duration {
@@ -118,8 +117,5 @@ impl Bench {
 fn websocket(text: &str) -> Result<Uri, String> {
     let usage = "give a URL without TLS, such as ws://127.0.0.1:8080/ws: \
                  of a server that speaks TLS it is the proxy's or the cipher's speed that one would see";
-    let url = text.parse::<Uri>();
-    let url = url.map_err(|error| format!("{error}; {usage}"))?;
-    let plain = url.scheme_str() == Some("ws") && url.host().is_some_and(|host| !host.is_empty());
-    plain.then_some(url).ok_or_else(|| usage.into())
+    plain_url(text, "ws", usage)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hyper::Uri;
 
-use super::listen::{ListenAddress, address};
+use super::listen::{ListenAddress, address, plain_url};
 
 #[derive(Args, Debug)]
 pub(crate) struct Health {
@@ -69,10 +69,7 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
 
 fn plain_http(text: &str) -> Result<Uri, String> {
     let usage = "give a URL without TLS, such as http://127.0.0.1:8080/healthz";
-    let url = text.parse::<Uri>();
-    let url = url.map_err(|error| format!("{error}; {usage}"))?;
-    let plain = url.scheme_str() == Some("http") && url.host().is_some_and(|host| !host.is_empty());
-    plain.then_some(url).ok_or_else(|| usage.into())
+    plain_url(text, "http", usage)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
+use hyper::Uri;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListenAddress {
@@ -23,6 +24,14 @@ impl ListenAddress {
         }
         listen
     }
+}
+
+/// A URL with this scheme and a host.
+pub(crate) fn plain_url(text: &str, scheme: &str, usage: &str) -> Result<Uri, String> {
+    let url = text.parse::<Uri>();
+    let url = url.map_err(|error| format!("{error}; {usage}"))?;
+    let plain = url.scheme_str() == Some(scheme) && url.host().is_some_and(|host| !host.is_empty());
+    plain.then_some(url).ok_or_else(|| usage.into())
 }
 
 /// An address with its port, by number or by name.
