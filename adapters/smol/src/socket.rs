@@ -117,11 +117,12 @@ impl Sockets {
             let (flags, key) = (event.flags, event.data.u64());
             let socket = self.open().get(&key).and_then(Weak::upgrade);
             let Some(socket) = socket else { continue };
+            let ends = flags.intersects(ended);
             if flags.intersects(epoll::EventFlags::IN | ended) {
-                socket.readable.set();
+                socket.readable.set(ends);
             }
             if flags.intersects(epoll::EventFlags::OUT | ended) {
-                socket.writable.set();
+                socket.writable.set(ends);
             }
         }
         Ok(events.len())
@@ -151,7 +152,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.readable.poll(cx, || (&self.0.stream).read(buf))
+        let most = buf.len();
+        self.0
+            .readable
+            .poll(cx, most, || (&self.0.stream).read(buf))
     }
 }
 
@@ -161,7 +165,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.writable.poll(cx, || (&self.0.stream).write(buf))
+        let most = buf.len();
+        self.0
+            .writable
+            .poll(cx, most, || (&self.0.stream).write(buf))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -176,6 +183,8 @@ impl AsyncWrite for Socket {
 /// Whether one direction of a socket may be ready, and who waits until it is.
 struct Readiness {
     ready: AtomicBool,
+    /// The peer is done with this direction, or with both: there will be no further edge.
+    ended: AtomicBool,
     waiting: AtomicWaker,
 }
 
@@ -184,23 +193,28 @@ impl Default for Readiness {
     fn default() -> Self {
         Self {
             ready: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
             waiting: AtomicWaker::new(),
         }
     }
 }
 
 impl Readiness {
-    fn set(&self) {
+    fn set(&self, ended: bool) {
+        self.ended.fetch_or(ended, Ordering::Release);
         self.ready.store(true, Ordering::Release);
         self.waiting.wake();
     }
 
-    /// Tries `io` as long as the socket may be ready.
-    fn poll<T>(
+    /// Tries `io` on up to `most` bytes as long as the socket may be ready. When it did fewer, there
+    /// is nothing more to do until the next edge, epoll(7) says, so it need not be asked only to
+    /// learn that.
+    fn poll(
         &self,
         cx: &Context<'_>,
-        mut io: impl FnMut() -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
+        most: usize,
+        mut io: impl FnMut() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             if !self.ready.load(Ordering::Acquire) {
                 self.waiting.register(cx.waker());
@@ -216,6 +230,9 @@ impl Readiness {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     self.ready.store(true, Ordering::Release);
                 }
+                Ok(done @ 1..) if done < most && !self.ended.load(Ordering::Acquire) => {
+                    return Poll::Ready(Ok(done));
+                }
                 done => {
                     self.ready.store(true, Ordering::Release);
                     return Poll::Ready(done);
@@ -228,5 +245,83 @@ impl Readiness {
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sockets({})", self.open().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use futures_lite::AsyncReadExt;
+    use smol::Executor;
+
+    use super::*;
+
+    /// Runs `test` with one end of a connection, and gives it the other.
+    fn with_socket<F: Future<Output = ()>>(test: impl FnOnce(Socket, TcpStream) -> F) {
+        let executor = Executor::new();
+        let sockets = Sockets::new().unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        executor.spawn(sockets.clone().watch()).detach();
+        smol::block_on(executor.run(async {
+            let accepted = smol::net::TcpStream::try_from(accepted).unwrap();
+            test(sockets.adopt(accepted).unwrap(), peer).await;
+        }));
+    }
+
+    #[test]
+    fn what_comes_behind_a_short_read_is_read() {
+        with_socket(|mut socket, mut peer| async move {
+            let mut buf = [0; 10];
+            for round in 0..3 {
+                peer.write_all(&[round; 5]).unwrap();
+                let mut read = 0;
+                while read < 5 {
+                    read += socket.read(&mut buf[read..]).await.unwrap();
+                }
+                assert_eq!(buf[..5], [round; 5]);
+            }
+        });
+    }
+
+    #[test]
+    fn an_end_that_comes_with_the_last_bytes_is_seen() {
+        with_socket(|mut socket, mut peer| async move {
+            peer.write_all(b"bye").unwrap();
+            drop(peer);
+            let mut all = Vec::new();
+            // With an edge for each of the two, and with one for both.
+            socket.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, b"bye");
+        });
+    }
+
+    #[test]
+    fn a_short_read_is_not_followed_by_a_try() {
+        let readiness = Readiness::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut tries = 0;
+        let mut poll = |readiness: &Readiness, done: usize| {
+            let polled = readiness.poll(&mut cx, 10, || {
+                tries += 1;
+                Ok(done)
+            });
+            (polled.is_ready(), tries)
+        };
+        assert_eq!(poll(&readiness, 10), (true, 1), "all that was asked for");
+        assert_eq!(poll(&readiness, 3), (true, 2), "less");
+        assert_eq!(poll(&readiness, 3), (false, 2), "nothing to be had");
+        readiness.set(false);
+        assert_eq!(poll(&readiness, 3), (true, 3), "an edge");
+        readiness.set(true);
+        assert_eq!(poll(&readiness, 3), (true, 4), "the last edge");
+        assert_eq!(
+            poll(&readiness, 0),
+            (true, 5),
+            "the end is there to be read"
+        );
+        assert_eq!(poll(&readiness, 0), (true, 6), "again and again");
     }
 }
