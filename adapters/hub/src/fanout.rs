@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use crate::frame::{Frame, close_frame};
 use crate::inbox::{Internal, Released};
 use crate::metrics::Metrics;
-use crate::outlet::{Outbox, Outlet};
+use crate::outlet::{Outbox, Outlet, Together};
 
 /// What a frame is worth when there is no room for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct Fanout {
     /// Connections that ended here: the core does not know yet.
     lost: Vec<(ConnId, Cause)>,
     total_bytes: u64,
-    scratch: Vec<u8>,
+    together: Together,
     internal: Sender<Internal>,
     metrics: Metrics,
     /// Bytes written since they were last asked for.
@@ -98,7 +98,7 @@ impl Fanout {
             touched: Vec::new(),
             lost: Vec::new(),
             total_bytes: 0,
-            scratch: Vec::new(),
+            together: Together::default(),
             internal,
             metrics,
             sent_bytes: 0,
@@ -312,6 +312,7 @@ impl Fanout {
             next += 1;
         }
         self.touched.clear();
+        self.together.clear();
         !self.lost.is_empty()
     }
 
@@ -367,12 +368,12 @@ impl Fanout {
             // Most outlets take everything, and need no waker of their own for that.
             let mut cx = Context::from_waker(Waker::noop());
             let outlet = &mut *line.outlet;
-            let mut written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+            let mut written = line.outbox.poll_flush(outlet, &mut cx, &mut self.together);
             if written.is_pending() {
                 let waker = line.waker(conn, &self.internal);
                 let outlet = &mut *line.outlet;
                 let mut cx = Context::from_waker(&waker);
-                written = line.outbox.poll_flush(outlet, &mut cx, &mut self.scratch);
+                written = line.outbox.poll_flush(outlet, &mut cx, &mut self.together);
             }
             self.writing = None;
             let taken = (before - line.outbox.bytes()) as u64;
