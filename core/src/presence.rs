@@ -129,7 +129,8 @@ pub(crate) struct Room {
     waiting: Waiting,
     members: BTreeSet<ConnId>,
     users: BTreeMap<UserId, Stay>,
-    arrivals: BTreeMap<u64, UserId>,
+    /// The names of the users in order of joining: they are listed for each who joins.
+    arrivals: BTreeMap<u64, Username>,
     next_arrival: u64,
     #[serde(skip)]
     shared: Shared,
@@ -445,6 +446,9 @@ impl Presence {
         let Some(user) = connection.user else {
             return false;
         };
+        let Some(name) = self.users.get(&user).map(|user| &user.name) else {
+            return false;
+        };
         connection.rooms.insert(id.clone());
         let room = self.rooms.entry(id.clone()).or_default();
         room.shared = Shared(None);
@@ -462,7 +466,7 @@ impl Presence {
                 connections: 1,
             },
         );
-        room.arrivals.insert(arrival, user);
+        room.arrivals.insert(arrival, name.clone());
         true
     }
 
@@ -501,12 +505,8 @@ impl Presence {
 
     /// The users of a room in order of joining.
     pub(crate) fn users(&self, room: &RoomId) -> impl Iterator<Item = &Username> {
-        let arrivals = self
-            .rooms
-            .get(room)
-            .into_iter()
-            .flat_map(|room| room.arrivals.values());
-        arrivals.filter_map(|user| Some(&self.users.get(user)?.name))
+        let room = self.rooms.get(room).into_iter();
+        room.flat_map(|room| room.arrivals.values())
     }
 
     fn close_if_deserted(&mut self, id: &RoomId) -> bool {
@@ -700,7 +700,8 @@ impl Presence {
             format!("{id} counts its users wrongly")
         })?;
         let arrived = room.users.iter().all(|(user, stay)| {
-            stay.arrival < room.next_arrival && room.arrivals.get(&stay.arrival) == Some(user)
+            let name = self.users.get(user).map(|user| &user.name);
+            stay.arrival < room.next_arrival && room.arrivals.get(&stay.arrival) == name
         });
         ensure(
             arrived && room.arrivals.len() == room.users.len(),

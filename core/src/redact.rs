@@ -11,7 +11,7 @@ use crate::types::{MessageText, ResumeToken};
 /// Puts something else in the place of a secret.
 ///
 /// The core goes on as it would have, if what takes the place of a text has as many scalar values
-/// and the same [`escaped_bytes`](crate::entry::escaped_bytes), and equal secrets have equal
+/// and the same [`escaped_bytes`](crate::encode::escaped_bytes), and equal secrets have equal
 /// replacements, and different ones different ones. Texts are only compared when a message comes
 /// with a `clientMsgId` that is known; the answer to another text is `DUPLICATE_ID`.
 pub trait Redact {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Invariant, Violation, ensure};
 use crate::encode::{encode, frame_bytes};
-use crate::entry::{Entry, escaped_bytes};
+use crate::entry::Entry;
 use crate::error::{Cause, CloseReason, ErrorCode};
 use crate::event::{
     Change, Effect, Event, Fetch, Identity, Input, Publication, Published, Recipients,
@@ -591,9 +591,10 @@ impl State {
             return;
         };
         let conn = join.conn;
+        let (users, users_bytes) = self.listed_users(room, Some(conn));
         let mut joined = Joined {
             room_id: room.clone(),
-            users: self.listed_users(room, Some(conn)),
+            users: Vec::new(),
             user_count: self.user_count(room),
             epoch: log.epoch().clone(),
             seq: log.last_seq(),
@@ -601,7 +602,8 @@ impl State {
             history: u32::MAX,
             reference: join.reference,
         };
-        let budget = self.budget_behind(&ServerMessage::Joined(joined.clone()));
+        let budget = self.budget_behind(&ServerMessage::Joined(joined.clone()), users_bytes);
+        joined.users = users;
         let oldest = self.limits.oldest_shown(self.now);
         let since = join.since.as_ref();
         let recovered = since.and_then(|since| log.recover(room, since, oldest, budget));
@@ -936,7 +938,7 @@ impl State {
             has_more: false,
             reference,
         };
-        let budget = self.budget_behind(&ServerMessage::History(history.clone()));
+        let budget = self.budget_behind(&ServerMessage::History(history.clone()), 0);
         let entries = newest(&room, page.entries.iter(), limit as usize, budget);
         history.has_more = page.has_more || entries.len() < page.entries.len();
         history.count = count(entries.len());
@@ -965,12 +967,12 @@ impl State {
             room_count: count(room_count),
             reference,
         };
-        let mut budget = self.budget_behind(&ServerMessage::RoomList(list.clone()));
+        let mut budget = self.budget_behind(&ServerMessage::RoomList(list.clone()), 0);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.logs.range::<RoomId, _>((start, Bound::Unbounded));
         let behind = behind.map(|(room, _)| room).filter(visible);
         for id in behind.take(self.limits.listed_rooms as usize) {
-            let bytes = escaped_bytes(id.as_str()) + r#"{"id":"","userCount":4294967295},"#.len();
+            let bytes = id.escaped_bytes() + r#"{"id":"","userCount":4294967295},"#.len();
             let Some(rest) = budget.checked_sub(bytes) else {
                 break;
             };
@@ -993,7 +995,7 @@ impl State {
         if !connection.may_enter(&room) {
             return Err(ErrorCode::Forbidden);
         }
-        let users = self.listed_users(&room, None);
+        let (users, _) = self.listed_users(&room, None);
         let user_count = self.user_count(&room);
         let list = UserList {
             room_id: room,
@@ -1005,28 +1007,35 @@ impl State {
         Ok(())
     }
 
-    /// The users of a room in order of joining, as many as a list may name; `oneself` is always
-    /// among them. They take at most half of an answer, so that the rest of it has room.
-    fn listed_users(&self, room: &RoomId, oneself: Option<ConnId>) -> Vec<Username> {
+    /// The users of a room in order of joining, as many as a list may name, and the bytes that they
+    /// take between its brackets; `oneself` is always among them. They take at most half of an
+    /// answer, so that the rest of it has room.
+    fn listed_users(&self, room: &RoomId, oneself: Option<ConnId>) -> (Vec<Username>, usize) {
+        let item = |user: &Username| user.escaped_bytes() + r#""","#.len();
         let most = self.limits.listed_users as usize;
-        let mut budget = self.limits.answer_bytes as usize / 2;
-        let mut users: Vec<Username> = Vec::new();
+        let most_bytes = self.limits.answer_bytes as usize / 2;
+        let (mut users, mut bytes): (Vec<Username>, usize) = (Vec::new(), 0);
         let mut all = self.presence.users(room);
         for user in all.by_ref().take(most) {
-            let Some(rest) = budget.checked_sub(escaped_bytes(user.as_str()) + r#""","#.len())
-            else {
+            if bytes + item(user) > most_bytes {
                 break;
-            };
-            budget = rest;
+            }
+            bytes += item(user);
             users.push(user.clone());
         }
+        let all_listed = users.len() == self.user_count(room) as usize;
         if let Some(own) = oneself.and_then(|conn| self.presence.username(conn))
+            && !all_listed
             && !users.contains(own)
         {
-            users.truncate(most.saturating_sub(1));
+            for left_out in users.drain(most.saturating_sub(1).min(users.len())..) {
+                bytes -= item(&left_out);
+            }
+            bytes += item(own);
             users.push(own.clone());
         }
-        users
+        // No comma stands behind the last.
+        (users, bytes.saturating_sub(1))
     }
 
     // Helpers.
@@ -1082,9 +1091,9 @@ impl State {
         }
     }
 
-    /// The bytes that an answer has left besides this message.
-    fn budget_behind(&self, message: &ServerMessage) -> usize {
-        let taken = frame_bytes(encode(message).len());
+    /// The bytes that an answer has left besides this message, which is to be `growth` bytes longer.
+    fn budget_behind(&self, message: &ServerMessage, growth: usize) -> usize {
+        let taken = frame_bytes(encode(message).len() + growth);
         (self.limits.answer_bytes as usize).saturating_sub(taken)
     }
 

@@ -9,6 +9,7 @@ use icu_properties::CodePointMapData;
 use icu_properties::props::GeneralCategory;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::encode::escaped_bytes;
 use crate::limits::{ROOM_ID_CHARS, TEXT_CHARS, TOKEN_CHARS, USERNAME_CHARS};
 use crate::name::NameKey;
 
@@ -163,10 +164,11 @@ impl fmt::Display for InvalidText {
 impl core::error::Error for InvalidText {}
 
 /// A string newtype over `Arc<str>`: checked when made, cheap to clone, a plain string in serde.
-/// The rule that it keeps is a function of this module, and one of `schema`.
+/// The rule that it keeps is a function of this module, and one of `schema`. It is measured when it
+/// is made, since most are encoded many times.
 macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $rule:ident, $most:expr) => {
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         #[cfg_attr(
             feature = "schema",
             derive(schemars::JsonSchema),
@@ -174,7 +176,10 @@ macro_rules! text_type {
         )]
         #[serde(try_from = "String")]
         $(#[$doc])*
-        pub struct $name(Arc<str>);
+        pub struct $name {
+            text: Arc<str>,
+            escaped_bytes: u32,
+        }
 
         impl $name {
             /// Checks `text` and keeps a copy.
@@ -183,13 +188,34 @@ macro_rules! text_type {
             /// The rule that `text` breaks.
             pub fn new(text: &str) -> Result<Self, InvalidText> {
                 $rule(text, $most)?;
-                Ok(Self(text.into()))
+                Ok(Self {
+                    text: text.into(),
+                    escaped_bytes: measured(text),
+                })
             }
 
             /// The text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                &self.text
+            }
+
+            /// At most so many bytes does it take inside a JSON string.
+            #[must_use]
+            pub const fn escaped_bytes(&self) -> usize {
+                self.escaped_bytes as usize
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.text).finish()
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.text)
             }
         }
 
@@ -203,10 +229,15 @@ macro_rules! text_type {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(&self.text)
             }
         }
     };
+}
+
+/// [`escaped_bytes`] of what keeps a rule: some 8000 bytes, each of which takes 6 at most.
+fn measured(text: &str) -> u32 {
+    u32::try_from(escaped_bytes(text)).unwrap_or(u32::MAX)
 }
 
 text_type! {
@@ -248,6 +279,7 @@ text_type! {
 #[serde(try_from = "String")]
 pub struct Username {
     text: Arc<str>,
+    escaped_bytes: u32,
     key: NameKey,
 }
 
@@ -261,6 +293,7 @@ impl Username {
         let key = NameKey::of(text).ok_or(InvalidText::Empty)?;
         Ok(Self {
             text: text.into(),
+            escaped_bytes: measured(text),
             key,
         })
     }
@@ -269,6 +302,12 @@ impl Username {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// At most so many bytes does it take inside a JSON string.
+    #[must_use]
+    pub const fn escaped_bytes(&self) -> usize {
+        self.escaped_bytes as usize
     }
 
     /// What decides whether two names are the same.

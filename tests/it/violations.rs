@@ -112,7 +112,11 @@ fn i_2_presence_that_disagrees_is_found() {
     breaks("/presence/connections/1/user", json!(1), is);
     breaks("/presence/rooms/r/members", json!([1]), is);
     breaks("/presence/rooms/r/users/0/connections", json!(2), is);
-    breaks("/presence/rooms/r/arrivals", json!({ "0": 1, "1": 0 }), is);
+    breaks(
+        "/presence/rooms/r/arrivals",
+        json!({ "0": "bob", "1": "ann" }),
+        is,
+    );
     breaks("/presence/rooms/r/next_arrival", json!(1), is);
     breaks("/presence/rooms/w/waiting/joins", json!([]), is);
     breaks("/presence/members", json!(0), is);

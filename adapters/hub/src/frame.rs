@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parlor_core::encode::encode_into;
 use parlor_core::{CloseReason, ServerMessage};
 
 /// One whole frame, built once and queued by reference.
@@ -33,8 +34,7 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Frame {
 pub(crate) fn text_frame(message: &ServerMessage, scratch: &mut Vec<u8>) -> Frame {
     scratch.clear();
     scratch.resize(HEAD_BYTES, 0);
-    serde_json::to_writer(&mut *scratch, message)
-        .expect("writing to memory does not fail, and every key is a string");
+    encode_into(message, scratch);
     finish(Opcode::Text, scratch)
 }
 

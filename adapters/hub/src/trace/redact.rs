@@ -107,7 +107,7 @@ const fn class(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use parlor_core::entry::escaped_bytes;
+    use parlor_core::encode::escaped_bytes;
 
     use super::*;
 
