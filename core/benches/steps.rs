@@ -1,6 +1,6 @@
 //! What the core costs for what a server does most: its time by `cargo bench -p parlor-core`, its
-//! instructions by `.ci/instructions`, which asks for their names (`--steps`) and for a step so many
-//! times (`--count STEP TIMES`).
+//! instructions and allocations by `.ci/instructions`, which asks for the names of the steps
+//! (`--steps`) and for a step so many times (`--count STEP TIMES`).
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
