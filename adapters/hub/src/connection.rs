@@ -185,7 +185,7 @@ pub async fn run<T, R, O, S>(
     let conn = connection.id();
     let mut pump = pump(conn);
     info!(%conn, address, peer = entered.proxy.map(display), "connected");
-    let reader = WebSocket::new(reader, read, most_bytes).await;
+    let reader = WebSocket::new(reader, read, most_bytes);
     let talked = AssertUnwindSafe(talk::<T>(reader, &connection, clock, &mut protocol));
     let reason = pump.during(talked.catch_unwind()).await;
     let reason = reason.unwrap_or_else(|_| {
@@ -463,7 +463,7 @@ mod tests {
         let (connection, _frames) = connection(&mut chat);
         let mut protocol = Deadlines::new(Due::Nothing);
         let read = protocol.texts.clone();
-        let socket = block_on(WebSocket::new(sent, Vec::new(), 100));
+        let socket = WebSocket::new(sent, Vec::new(), 100);
         let clock = ConnectionClock::new(START);
         let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
         [(); N].map(|()| {
@@ -521,7 +521,7 @@ mod tests {
             let mut chat = TestChat::new(Limits::default());
             let (connection, frames) = connection(&mut chat);
             let mut protocol = Deadlines::new(due);
-            let socket = block_on(WebSocket::new(texts([]), Vec::new(), 100));
+            let socket = WebSocket::new(texts([]), Vec::new(), 100);
             let clock = ConnectionClock::new(START);
             let mut talk = pin!(talk::<TestTimer>(socket, &connection, clock, &mut protocol));
             assert_eq!(block_on(poll_once(&mut talk)), None);

@@ -1,21 +1,20 @@
 //! The reading half of a WebSocket: handshake behind it, tungstenite unmasks, joins fragments and
 //! checks UTF-8. What tungstenite wants to write itself (pongs, the answer to a close) is collected,
-//! so that the hub alone writes to the socket.
+//! so that the hub alone writes to the socket. It is there only while a peer has something to say:
+//! most of them are silent most of the time, and its buffer would be most of what they take.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use async_tungstenite::WebSocketStream;
-use futures_lite::{AsyncRead, AsyncWrite, Stream};
+use futures_lite::AsyncRead;
 use parlor_core::CloseReason;
 use tungstenite::error::{Error, ProtocolError};
-use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Message, Utf8Bytes};
 
-/// Bytes that are read at once: tungstenite zeroes as many before every read, and an idle
-/// connection keeps them.
+/// Bytes that are read at once: tungstenite zeroes as many before every read.
 const READ_BYTES: usize = 4 << 10;
 /// Bytes that a peer may make the server read before others have their turn, whatever they are: a
 /// few large messages take as long as many small ones, and endless fragments are no message at all.
@@ -52,36 +51,31 @@ impl Incoming {
 }
 
 pub(super) struct WebSocket<R> {
-    inner: WebSocketStream<Collecting<R>>,
+    stream: Collecting<R>,
+    /// None while it would hold nothing of the peer's.
+    tungstenite: Option<Box<WebSocketContext>>,
     /// What was read when a reply had to go first.
     next: Option<Incoming>,
-    /// Bytes that an unfinished message may take on the wire.
-    most_unfinished: usize,
+    /// Bytes that a message may have.
+    most_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin> WebSocket<R> {
     /// Takes over a stream behind its handshake, with what was `read` of it already.
-    pub(super) async fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(1 << 10) // control frames only
-            .max_message_size(Some(most_bytes))
-            .max_frame_size(Some(most_bytes));
+    pub(super) fn new(stream: R, read: Vec<u8>, most_bytes: usize) -> Self {
         let stream = Collecting {
             stream,
             turn: TURN_BYTES,
             unfinished: read.len(),
+            held: read.len(),
             written: Vec::new(),
         };
-        let role = Role::Server;
-        let inner = WebSocketStream::from_partially_read(stream, read, role, Some(config)).await;
-        // What is read may belong to the message behind it.
-        let most_unfinished = most_bytes.saturating_mul(WIRE_FACTOR) + READ_BYTES;
+        let tungstenite = (!read.is_empty()).then(|| tungstenite(read, most_bytes));
         Self {
-            inner,
+            stream,
+            tungstenite,
             next: None,
-            most_unfinished,
+            most_bytes,
         }
     }
 
@@ -89,18 +83,27 @@ impl<R: AsyncRead + Unpin> WebSocket<R> {
         if let Some(next) = self.next.take() {
             return Poll::Ready(next);
         }
-        let polled = Pin::new(&mut self.inner).poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(message))) => self.inner.get_mut().finish(message),
-            Poll::Ready(Some(Err(_)) | None) => {}
-            Poll::Pending if self.inner.get_ref().unfinished > self.most_unfinished => {
-                return Poll::Ready(Incoming::End(Some(CloseReason::TooBig)));
+        let new = || tungstenite(Vec::new(), self.most_bytes);
+        let tungstenite = self.tungstenite.get_or_insert_with(new);
+        let stream = &mut self.stream;
+        let polled = match tungstenite.read(&mut Polled { stream, cx }) {
+            Ok(message) => {
+                self.stream.finish(&message);
+                Poll::Ready(incoming(message))
             }
-            Poll::Pending => {}
-        }
-        let polled = polled.map(incoming);
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.stream.unfinished > self.most_unfinished() {
+                    return Poll::Ready(Incoming::End(Some(CloseReason::TooBig)));
+                }
+                if self.stream.held == 0 {
+                    self.tungstenite = None;
+                }
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Incoming::End(fault(&error))),
+        };
         // tungstenite writes its reply to what it read before at the next read.
-        let written = mem::take(&mut self.inner.get_mut().written);
+        let written = mem::take(&mut self.stream.written);
         if written.is_empty() {
             return polled;
         }
@@ -109,18 +112,33 @@ impl<R: AsyncRead + Unpin> WebSocket<R> {
         }
         Poll::Ready(Incoming::Reply(written))
     }
+
+    /// Bytes that an unfinished message may take on the wire. What is read may belong to the message
+    /// behind it.
+    const fn most_unfinished(&self) -> usize {
+        self.most_bytes.saturating_mul(WIRE_FACTOR) + READ_BYTES
+    }
 }
 
-fn incoming(read: Option<Result<Message, Error>>) -> Incoming {
-    match read {
-        Some(Ok(Message::Text(text))) => Incoming::Text(text),
-        Some(Ok(Message::Binary(bytes))) => Incoming::Binary(bytes),
+fn tungstenite(read: Vec<u8>, most_bytes: usize) -> Box<WebSocketContext> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(1 << 10) // control frames only
+        .max_message_size(Some(most_bytes))
+        .max_frame_size(Some(most_bytes));
+    let context = WebSocketContext::from_partially_read(read, Role::Server, Some(config));
+    Box::new(context)
+}
+
+fn incoming(message: Message) -> Incoming {
+    match message {
+        Message::Text(text) => Incoming::Text(text),
+        Message::Binary(bytes) => Incoming::Binary(bytes),
         // After a close tungstenite still has to write its answer; then comes the end.
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
             Incoming::Control
         }
-        Some(Err(error)) => Incoming::End(fault(&error)),
-        None => Incoming::End(None),
     }
 }
 
@@ -150,60 +168,73 @@ struct Collecting<R> {
     turn: usize,
     /// Bytes read that no message was made of yet.
     unfinished: usize,
+    /// Bytes that tungstenite may hold, of an unfinished message or behind a finished one. It holds
+    /// no more than that: every message is taken for as short on the wire as it can be. One of
+    /// fragments was longer, and its connection keeps tungstenite.
+    held: usize,
     written: Vec<u8>,
 }
 
 impl<R> Collecting<R> {
     /// Counts what was made a message as such.
     fn finish(&mut self, message: &Message) {
-        /// The head of a control frame: it may stand between the fragments of a message, and is not
-        /// what finishes that.
-        const HEAD_BYTES: usize = 6;
+        let on_wire = message.len() + head_bytes(message.len());
+        self.held = self.held.saturating_sub(on_wire);
         match message {
             Message::Text(_) | Message::Binary(_) => self.unfinished = 0,
+            // It may stand between the fragments of a message, and is not what finishes that.
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
-                let counted = message.len() + HEAD_BYTES;
-                self.unfinished = self.unfinished.saturating_sub(counted);
+                self.unfinished = self.unfinished.saturating_sub(on_wire);
             }
         }
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Collecting<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.turn == 0 {
-            self.turn = TURN_BYTES;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let most = buf.len().min(self.turn);
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf[..most]))?;
-        self.turn -= read;
-        self.unfinished += read;
-        Poll::Ready(Ok(read))
+/// The least that stands before so many bytes of a peer's (RFC 6455, section 5.2): its mask is part
+/// of it.
+const fn head_bytes(payload: usize) -> usize {
+    match payload {
+        0..=125 => 6,
+        126..=0xFFFF => 8,
+        _ => 14,
     }
 }
 
-impl<R: Unpin> AsyncWrite for Collecting<R> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.written.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+/// The same while it is polled, as tungstenite wants it.
+struct Polled<'a, 'b, R> {
+    stream: &'a mut Collecting<R>,
+    cx: &'a mut Context<'b>,
+}
+
+impl<R: AsyncRead + Unpin> Read for Polled<'_, '_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let stream = &mut *self.stream;
+        if stream.turn == 0 {
+            stream.turn = TURN_BYTES;
+            self.cx.waker().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let most = buf.len().min(stream.turn);
+        let polled = Pin::new(&mut stream.stream).poll_read(self.cx, &mut buf[..most]);
+        let Poll::Ready(read) = polled else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let read = read?;
+        stream.turn -= read;
+        stream.unfinished += read;
+        stream.held += read;
+        Ok(read)
+    }
+}
+
+impl<R> Write for Polled<'_, '_, R> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.written.extend_from_slice(buf);
+        Ok(buf.len())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -245,7 +276,7 @@ mod tests {
 
     fn with_sent(bytes: &[u8]) -> WebSocket<Sent> {
         let sent = Sent(bytes.to_vec());
-        block_on(WebSocket::new(sent, Vec::new(), MOST_BYTES))
+        WebSocket::new(sent, Vec::new(), MOST_BYTES)
     }
 
     fn fragments(bytes: usize) -> Vec<u8> {
@@ -262,7 +293,7 @@ mod tests {
         let mut socket = with_sent(&fragments(2 * TURN_BYTES));
         for turns in 1..=2 {
             assert!(turn(&mut socket).is_none(), "there is no message in it");
-            let read = socket.inner.get_ref().unfinished;
+            let read = socket.stream.unfinished;
             assert_eq!(read, turns * TURN_BYTES, "though more was there");
         }
     }
@@ -332,8 +363,8 @@ mod tests {
             for _ in 0..=most / TURN_BYTES {
                 assert!(turn(&mut socket).is_none());
             }
-            assert_eq!(socket.inner.get_ref().unfinished, most);
-            socket.inner.get_mut().stream.0.extend(end);
+            assert_eq!(socket.stream.unfinished, most);
+            socket.stream.stream.0.extend(end);
             match turn(&mut socket) {
                 Some(Incoming::Text(text)) => assert!(is_read && text.is_empty()),
                 Some(Incoming::End(reason)) => {
@@ -342,6 +373,40 @@ mod tests {
                 }
                 _ => panic!("neither read nor refused"),
             }
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_peer_that_is_silent() {
+        let long = |bytes: u16| {
+            let length = bytes.to_be_bytes();
+            let head = [0x81, 0xFE, length[0], length[1], 0, 0, 0, 0];
+            [&head[..], &vec![b' '; bytes.into()]].concat()
+        };
+        for bytes in [vec![], TEXT.to_vec(), PING.to_vec(), long(126), long(5002)] {
+            let mut socket = with_sent(&[&bytes[..], &TEXT].concat());
+            while turn(&mut socket).is_some() {}
+            assert!(socket.tungstenite.is_none(), "{} bytes", bytes.len());
+            socket.stream.stream.0.extend(TEXT);
+            assert!(matches!(turn(&mut socket), Some(Incoming::Text(text)) if text == "t"));
+        }
+    }
+
+    #[test]
+    fn what_is_half_read_is_kept() {
+        let whole = [&TEXT[..], &BEGINS, &PING, &GOES_ON, &ENDS, &TEXT].concat();
+        for half in 0..whole.len() {
+            let read = whole[..half].to_vec();
+            let mut socket = WebSocket::new(Sent(Vec::new()), read, MOST_BYTES);
+            let mut texts = 0;
+            for rest in [&[], &whole[half..]] {
+                socket.stream.stream.0.extend(rest);
+                while let Some(read) = turn(&mut socket) {
+                    texts += u32::from(matches!(read, Incoming::Text(_)));
+                    assert!(!matches!(read, Incoming::End(_)), "{half}");
+                }
+            }
+            assert_eq!(texts, 3, "{half}");
         }
     }
 
