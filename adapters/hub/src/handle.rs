@@ -2,6 +2,7 @@
 //! an application does with a handle is in `application`.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -80,7 +81,7 @@ impl Handle {
             signals: released,
             dropped: dropped.clone(),
         };
-        self.inbox.send(open).await.map_err(|_| HubGone)?;
+        self.send(open).await?;
         Ok(Connection {
             id: conn,
             handle: self.clone(),
@@ -104,6 +105,22 @@ impl Handle {
     pub async fn shutdown(&self) {
         // A hub that is gone needs no goodbye.
         let _ = self.inbox.send(Inbound::Shutdown).await;
+    }
+
+    /// Puts something into the inbox: at once, if there is room.
+    fn send(&self, inbound: Inbound) -> impl Future<Output = Result<(), HubGone>> + Send {
+        let sent = match self.inbox.try_send(inbound) {
+            Ok(()) => Ok(None),
+            // Seldom, and nobody else should have space for it.
+            Err(TrySendError::Full(inbound)) => Ok(Some(Box::pin(self.inbox.send(inbound)))),
+            Err(TrySendError::Closed(_)) => Err(HubGone),
+        };
+        async {
+            match sent? {
+                None => Ok(()),
+                Some(waiting) => waiting.await.map_err(|_| HubGone),
+            }
+        }
     }
 
     /// Whether messages can be stored.
@@ -143,7 +160,9 @@ impl Connection {
     ///
     /// # Errors
     /// When the hub is gone, or has finished with this connection.
-    pub async fn receive(&self, request: Request) -> Result<(), HubGone> {
+    // No async fn, here and below: every connection would have space for what it may have to hand
+    // over, more than once, and for as long as it is idle.
+    pub fn receive(&self, request: Request) -> impl Future<Output = Result<(), HubGone>> + Send {
         let holds = request.kind.holds();
         let is_message = matches!(request.kind, RequestKind::Message { .. });
         let input = Input::Received {
@@ -151,35 +170,38 @@ impl Connection {
             request,
         };
         let received = is_message.then(Moment::now);
-        self.send(Inbound::Input { input, received }).await?;
-        if holds {
-            let Released = self.signals.recv().await.map_err(|_| HubGone)?;
+        let sent = self.send(Inbound::Input { input, received });
+        async move {
+            sent.await?;
+            if holds {
+                let Released = self.signals.recv().await.map_err(|_| HubGone)?;
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     /// Hands over a refusal, so that it takes its place among the answers.
     ///
     /// # Errors
     /// When the hub is gone.
-    pub async fn refuse(&self, refusal: Refusal) -> Result<(), HubGone> {
+    pub fn refuse(&self, refusal: Refusal) -> impl Future<Output = Result<(), HubGone>> + Send {
         let input = Input::Refused {
             conn: self.id,
             refusal,
         };
-        self.input(input).await
+        self.input(input)
     }
 
     /// Hands over verified claims; the `hello` that carried them follows.
     ///
     /// # Errors
     /// When the hub is gone.
-    pub async fn identify(&self, identity: Identity) -> Result<(), HubGone> {
+    pub fn identify(&self, identity: Identity) -> impl Future<Output = Result<(), HubGone>> + Send {
         let input = Input::Identified {
             conn: self.id,
             identity,
         };
-        self.input(input).await
+        self.input(input)
     }
 
     /// Queues a frame of the WebSocket's own (ping, pong, the answer to a close) behind what was
@@ -187,12 +209,14 @@ impl Connection {
     ///
     /// # Errors
     /// When the hub is gone.
-    pub async fn control(&self, frame: impl Into<Frame>) -> Result<(), HubGone> {
+    pub fn control<F: Into<Frame>>(
+        &self,
+        frame: F,
+    ) -> impl Future<Output = Result<(), HubGone>> + Send + use<'_, F> {
         self.send(Inbound::Control {
             conn: self.id,
             frame: frame.into(),
         })
-        .await
     }
 
     /// Ends the connection. With a reason the peer is told so; without, it closed by itself.
@@ -224,13 +248,13 @@ impl Connection {
         counter.inc_by(bytes as u64);
     }
 
-    async fn input(&self, input: Input) -> Result<(), HubGone> {
+    fn input(&self, input: Input) -> impl Future<Output = Result<(), HubGone>> + Send {
         let received = None;
-        self.send(Inbound::Input { input, received }).await
+        self.send(Inbound::Input { input, received })
     }
 
-    async fn send(&self, inbound: Inbound) -> Result<(), HubGone> {
-        self.handle.inbox.send(inbound).await.map_err(|_| HubGone)
+    fn send(&self, inbound: Inbound) -> impl Future<Output = Result<(), HubGone>> + Send {
+        self.handle.send(inbound)
     }
 }
 

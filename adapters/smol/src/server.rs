@@ -511,7 +511,12 @@ impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
         }
     }
 
-    async fn serve<S, R, O>(self, stream: S, wire: impl FnOnce(S) -> Wire<R, O, Socket>)
+    // No async fn: that would have space for its arguments twice, as they come and as they are used.
+    fn serve<S, R, O>(
+        self,
+        stream: S,
+        wire: impl FnOnce(S) -> Wire<R, O, Socket>,
+    ) -> impl Future<Output = ()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         R: AsyncRead + Unpin,
@@ -523,33 +528,36 @@ impl<P: Protocol, F: Fn(Timestamp) -> P> Accepted<F> {
             hub,
             shared,
         } = self;
-        let (entrance, timeout) = (&shared.entrance, handshake_timeout(&shared.limits));
-        // Boxed for the same reason.
-        let served = Box::pin(http::serve(stream, address.ip(), entrance, &hub, timeout)).await;
-        drop(handshake);
-        let Some(http::Upgraded {
-            stream,
-            read,
-            entered,
-        }) = served
-        else {
-            return;
-        };
-        let now = Clock::system()();
-        let protocol = (shared.protocol)(now);
-        let most_bytes = shared.limits.frame_bytes as usize;
-        let clock = ConnectionClock::new(now);
-        connection::run::<SmolTimer, _, _, _>(
-            wire(stream),
-            read,
-            most_bytes,
-            &hub,
-            clock,
-            protocol,
-            &entered,
-        )
-        .await;
-        drop(entered);
+        // Boxed for the same reason as that of TLS.
+        let serving = Box::pin({
+            let (shared, hub) = (shared.clone(), hub.clone());
+            async move {
+                let (entrance, timeout) = (&shared.entrance, handshake_timeout(&shared.limits));
+                let served = http::serve(stream, address.ip(), entrance, &hub, timeout).await;
+                drop(handshake);
+                served
+            }
+        });
+        async move {
+            let Some(http::Upgraded {
+                stream,
+                read,
+                entered,
+            }) = serving.await
+            else {
+                return;
+            };
+            let now = Clock::system()();
+            let protocol = (shared.protocol)(now);
+            let most_bytes = shared.limits.frame_bytes as usize;
+            let clock = ConnectionClock::new(now);
+            let wire = wire(stream);
+            connection::run::<SmolTimer, _, _, _>(
+                wire, read, most_bytes, &hub, clock, protocol, &entered,
+            )
+            .await;
+            drop(entered);
+        }
     }
 }
 

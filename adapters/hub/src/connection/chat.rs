@@ -85,33 +85,26 @@ impl Chat {
 impl Protocol for Chat {
     async fn begin(&mut self, connection: &Connection, _: Timestamp) -> Flow {
         match &self.access {
-            Access::Known(known) => {
-                let known = known.clone();
-                self.identified(connection, known).await
-            }
+            Access::Known(known) => self.identified(connection, known.clone()).await,
             Access::Guests | Access::Tokens(_) => ControlFlow::Continue(()),
         }
     }
 
     async fn text(&mut self, connection: &Connection, text: &str, clock: ConnectionClock) -> Flow {
-        let handed_over = match self.session.text(text, clock.now()) {
-            Verdict::Admit { request, token } => {
-                if let Some(token) = token {
-                    self.identify(connection, &request, &token, clock.now())
-                        .await?;
-                }
-                let holds = request.kind.holds();
-                let handed_over = connection.receive(request).await;
-                if holds {
-                    self.session.released(clock.now());
-                }
-                handed_over
-            }
-            Verdict::Refuse(refusal) => connection.refuse(refusal).await,
-            Verdict::Ignore => Ok(()),
-            Verdict::Close(reason) => return ControlFlow::Break(Some(reason)),
-        };
-        flow_of(handed_over)
+        match self.session.text(text, clock.now()) {
+            Verdict::Admit {
+                request,
+                token: None,
+            } => self.admit(connection, request, clock).await,
+            // Boxed, as it happens once or twice in the life of a connection.
+            Verdict::Admit {
+                request,
+                token: Some(token),
+            } => Box::pin(self.hello(connection, request, token, clock)).await,
+            Verdict::Refuse(refusal) => flow_of(connection.refuse(refusal).await),
+            Verdict::Ignore => ControlFlow::Continue(()),
+            Verdict::Close(reason) => ControlFlow::Break(Some(reason)),
+        }
     }
 
     async fn binary(&mut self, _: &Connection, _: &[u8]) -> Flow {
@@ -133,6 +126,36 @@ impl Protocol for Chat {
 }
 
 impl Chat {
+    // No async fn: that would have space for the request as long as the connection lives.
+    fn admit(
+        &mut self,
+        connection: &Connection,
+        request: Request,
+        clock: ConnectionClock,
+    ) -> impl Future<Output = Flow> + Send {
+        let holds = request.kind.holds();
+        let handed_over = connection.receive(request);
+        async move {
+            let handed_over = handed_over.await;
+            if holds {
+                self.session.released(clock.now());
+            }
+            flow_of(handed_over)
+        }
+    }
+
+    async fn hello(
+        &mut self,
+        connection: &Connection,
+        hello: Request,
+        token: Token,
+        clock: ConnectionClock,
+    ) -> Flow {
+        self.identify(connection, &hello, &token, clock.now())
+            .await?;
+        self.admit(connection, hello, clock).await
+    }
+
     /// Verifies the token of a hello, and hands over what it says.
     async fn identify(
         &mut self,
@@ -157,9 +180,14 @@ impl Chat {
         }
     }
 
-    async fn identified(&mut self, connection: &Connection, verified: Verified) -> Flow {
+    fn identified(
+        &mut self,
+        connection: &Connection,
+        verified: Verified,
+    ) -> impl Future<Output = Flow> + Send {
         self.session.identified(verified.expires_at);
-        flow_of(connection.identify(verified.identity).await)
+        let handed_over = connection.identify(verified.identity);
+        async { flow_of(handed_over.await) }
     }
 
     fn flow(&self, verdict: Verdict) -> Flow {
