@@ -12,9 +12,10 @@ use rustc_hash::FxHashMap;
 use tracing::{debug, info};
 
 use crate::frame::{Frame, close_frame};
-use crate::inbox::{Internal, Released};
+use crate::inbox::Internal;
 use crate::metrics::Metrics;
 use crate::outlet::{Outbox, Outlet, Together};
+use crate::signals::Releaser;
 
 /// What a frame is worth when there is no room for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub(crate) struct Fanout {
 struct Line {
     outlet: Box<dyn Outlet>,
     outbox: Outbox,
-    signals: Sender<Released>,
+    signals: Releaser,
     hold: Hold,
     /// Until when a line that takes no more frames may take to write its last ones.
     closing: Option<Timestamp>,
@@ -106,12 +107,7 @@ impl Fanout {
         }
     }
 
-    pub(crate) fn open(
-        &mut self,
-        conn: ConnId,
-        outlet: Box<dyn Outlet>,
-        signals: Sender<Released>,
-    ) {
+    pub(crate) fn open(&mut self, conn: ConnId, outlet: Box<dyn Outlet>, signals: Releaser) {
         let line = Line {
             outlet,
             outbox: Outbox::default(),
@@ -396,8 +392,7 @@ impl Fanout {
             self.remove(conn, |outlet| outlet.finish());
         } else if line.hold == Hold::Answered && line.outbox.bytes() < self.outbox_bytes / 4 {
             line.hold = Hold::Free;
-            // Full or closed: the reading half has what it waits for, or is gone.
-            let _ = line.signals.try_send(Released);
+            line.signals.release();
         }
     }
 
@@ -442,9 +437,10 @@ mod tests {
     use std::io;
     use std::sync::atomic::AtomicUsize;
 
-    use async_channel::Receiver;
+    use futures_lite::future::{block_on, poll_once};
 
     use super::*;
+    use crate::signals::{Releases, signals};
 
     const CONN: ConnId = ConnId(1);
 
@@ -482,7 +478,7 @@ mod tests {
     }
 
     /// One connection, with a queue of 1,000 bytes.
-    fn fanout(outlet: &Takes, outbox_total_bytes: u64) -> (Fanout, Receiver<Released>) {
+    fn fanout(outlet: &Takes, outbox_total_bytes: u64) -> (Fanout, Releases) {
         let limits = Limits {
             outbox_bytes: 1000,
             outbox_total_bytes,
@@ -490,9 +486,9 @@ mod tests {
         };
         let (internal, _) = async_channel::unbounded();
         let mut fanout = Fanout::new(&limits, internal, Metrics::default());
-        let (released, signals) = async_channel::bounded(1);
-        fanout.open(CONN, Box::new(outlet.clone()), released);
-        (fanout, signals)
+        let (releaser, releases) = signals();
+        fanout.open(CONN, Box::new(outlet.clone()), releaser);
+        (fanout, releases)
     }
 
     fn send(fanout: &mut Fanout, bytes: usize, worth: Worth) -> bool {
@@ -501,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_queue_takes_as_much_as_it_may_and_not_a_byte_more() {
-        let (mut fanout, _signals) = fanout(&Takes::default(), u64::MAX);
+        let (mut fanout, _releases) = fanout(&Takes::default(), u64::MAX);
         assert!(send(&mut fanout, 250, Worth::Droppable), "a quarter");
         assert!(!send(&mut fanout, 1, Worth::Droppable));
         assert!(send(&mut fanout, 750, Worth::Kept));
@@ -514,7 +510,7 @@ mod tests {
     #[test]
     fn a_full_queue_is_written_before_anybody_is_cut() {
         let outlet = Takes::bytes(100);
-        let (mut fanout, _signals) = fanout(&outlet, u64::MAX);
+        let (mut fanout, _releases) = fanout(&outlet, u64::MAX);
         assert!(send(&mut fanout, 1000, Worth::Kept));
         assert_eq!(outlet.writes.load(Ordering::Relaxed), 0, "once a turn");
         assert!(send(&mut fanout, 100, Worth::Kept), "it fits, then");
@@ -525,7 +521,7 @@ mod tests {
     #[test]
     fn all_queues_together_take_as_much_as_they_may() {
         let outlet = Takes::bytes(100);
-        let (mut fanout, _signals) = fanout(&outlet, 500);
+        let (mut fanout, _releases) = fanout(&outlet, 500);
         assert!(send(&mut fanout, 500, Worth::Kept));
         assert_eq!(outlet.writes.load(Ordering::Relaxed), 0, "once a turn");
         assert!(send(&mut fanout, 100, Worth::Kept));
@@ -537,7 +533,7 @@ mod tests {
     #[test]
     fn an_answer_holds_back_until_little_waits() {
         let outlet = Takes::default();
-        let (mut fanout, signals) = fanout(&outlet, u64::MAX);
+        let (mut fanout, releases) = fanout(&outlet, u64::MAX);
         fanout.hold(CONN);
         assert!(send(&mut fanout, 900, Worth::Kept));
         fanout.answered(CONN);
@@ -545,7 +541,8 @@ mod tests {
             outlet.room.store(taken, Ordering::Relaxed);
             fanout.writable(CONN);
             fanout.flush();
-            assert_eq!(signals.try_recv().is_ok(), released, "{taken}");
+            let seen = block_on(poll_once(releases.next()));
+            assert_eq!(seen.is_some(), released, "{taken}");
         }
     }
 }

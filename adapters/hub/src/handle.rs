@@ -6,15 +6,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use async_channel::{Receiver, Sender, TrySendError};
+use async_channel::{Sender, TrySendError};
 use parlor_core::{
     CloseReason, ConnId, Identity, Input, Refusal, Request, RequestKind, ResumeToken,
 };
 
 use crate::frame::Frame;
-use crate::inbox::{Inbound, Internal, Released};
+use crate::inbox::{Inbound, Internal};
 use crate::metrics::{Metrics, Moment};
 use crate::outlet::Outlet;
+use crate::signals::{Releases, signals};
 
 /// The hub is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,22 +71,21 @@ impl Handle {
         outlet: impl Outlet + 'static,
     ) -> Result<Connection, HubGone> {
         let conn = ConnId(self.shared.next_conn.fetch_add(1, Ordering::Relaxed));
-        // One release at a time can be on its way.
-        let (released, signals) = async_channel::bounded(1);
+        let (releaser, releases) = signals();
         let outlet = Box::new(outlet);
         let dropped = Arc::<AtomicBool>::default();
         let open = Inbound::Open {
             conn,
             resume_token,
             outlet,
-            signals: released,
+            signals: releaser,
             dropped: dropped.clone(),
         };
         self.send(open).await?;
         Ok(Connection {
             id: conn,
             handle: self.clone(),
-            signals,
+            releases,
             dropped,
             ended: false,
         })
@@ -137,12 +137,13 @@ impl fmt::Debug for Handle {
 }
 
 /// The reading half of a connection: what it hands over, and when. Dropping it without
-/// [`Connection::end`] ends the connection as an internal error.
+/// [`Connection::end`] ends the connection as an internal error. It belongs to one task: of two
+/// that wait, one would not be woken.
 #[derive(Debug)]
 pub struct Connection {
     id: ConnId,
     handle: Handle,
-    signals: Receiver<Released>,
+    releases: Releases,
     dropped: Arc<AtomicBool>,
     ended: bool,
 }
@@ -173,8 +174,8 @@ impl Connection {
         let sent = self.send(Inbound::Input { input, received });
         async move {
             sent.await?;
-            if holds {
-                let Released = self.signals.recv().await.map_err(|_| HubGone)?;
+            if holds && !self.releases.next().await {
+                return Err(HubGone);
             }
             Ok(())
         }
@@ -234,12 +235,12 @@ impl Connection {
     /// Waits until the hub has finished with this connection: its last frame is written, or given
     /// up.
     pub async fn finished(&self) {
-        while self.signals.recv().await.is_ok() {}
+        while self.releases.next().await {}
     }
 
     /// Whether the hub has finished with this connection.
     pub(crate) fn is_finished(&self) -> bool {
-        self.signals.is_closed()
+        self.releases.is_finished()
     }
 
     /// Counts so many bytes of a message that was read, for the [`Metrics`](crate::Metrics).

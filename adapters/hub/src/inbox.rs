@@ -14,6 +14,7 @@ use parlor_core::{
 use crate::frame::Frame;
 use crate::metrics::Moment;
 use crate::outlet::Outlet;
+use crate::signals::Releaser;
 use crate::store::Answer;
 
 /// Events that wait for the hub: a few batches. Beyond it readers wait, and with them their peers,
@@ -27,7 +28,7 @@ pub(crate) enum Inbound {
         conn: ConnId,
         resume_token: ResumeToken,
         outlet: Box<dyn Outlet>,
-        signals: Sender<Released>,
+        signals: Releaser,
         /// Whether its task is gone already: word of that may have overtaken this.
         dropped: Arc<AtomicBool>,
     },
@@ -85,8 +86,3 @@ pub(crate) enum Internal {
     /// The store panicked, with this, on a thread of its own.
     StorePanicked(Box<dyn Any + Send>),
 }
-
-/// Says to a connection that was held back that it may hand over its next request. When the hub
-/// has finished with a connection it drops the sender.
-#[derive(Debug)]
-pub(crate) struct Released;

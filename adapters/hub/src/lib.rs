@@ -47,6 +47,7 @@ mod memory;
 mod metrics;
 mod outlet;
 mod pipe;
+mod signals;
 mod store;
 pub mod testing;
 pub mod trace;
