@@ -59,12 +59,6 @@ pub(crate) struct Batch {
     bytes: usize,
 }
 
-/// A piece of a batch, in order.
-pub(crate) enum Step {
-    Effect(Effect),
-    Local(Local),
-}
-
 impl Batch {
     pub(crate) fn push_local(&mut self, local: Local) {
         self.bytes += local.bytes();
@@ -106,19 +100,10 @@ impl Batch {
         self.effects.iter().filter_map(Append::of).collect()
     }
 
-    /// Takes everything out of it, in order; its memory serves the next one.
-    pub(crate) fn steps(&mut self) -> impl Iterator<Item = Step> {
-        let Self {
-            effects, locals, ..
-        } = self;
-        let mut effects = effects.drain(..).enumerate().peekable();
-        std::iter::from_fn(move || {
-            let next = effects.peek().map_or(usize::MAX, |(index, _)| *index);
-            if locals.front().is_some_and(|(before, _)| *before <= next) {
-                return locals.pop_front().map(|(_, local)| Step::Local(local));
-            }
-            effects.next().map(|(_, effect)| Step::Effect(effect))
-        })
+    /// The next of the hub's own work that comes before the effect of this index.
+    pub(crate) fn local_before(&mut self, index: usize) -> Option<Local> {
+        self.locals.front().filter(|(before, _)| *before <= index)?;
+        self.locals.pop_front().map(|(_, local)| local)
     }
 
     /// Forgets what it counted; it holds nothing any more.
@@ -175,13 +160,17 @@ mod tests {
         batch.push_local(Local::End(ConnId(3), None));
         batch.effects.push(close(4));
         batch.push_local(Local::Answered(ConnId(5)));
-        let order = batch.steps().map(|step| match step {
-            Step::Effect(Effect::Close { conn, .. }) => conn.0,
-            Step::Local(Local::End(conn, _) | Local::Answered(conn)) => conn.0,
-            Step::Effect(_)
-            | Step::Local(Local::Control(..) | Local::Rooms(..) | Local::Users(..)) => u64::MAX,
-        });
-        assert_eq!(order.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        let mut order = Vec::new();
+        for index in (0..3).chain([usize::MAX]) {
+            while let Some(Local::End(conn, _) | Local::Answered(conn)) = batch.local_before(index)
+            {
+                order.push(conn.0);
+            }
+            if let Some(Effect::Close { conn, .. }) = batch.effects.get(index) {
+                order.push(conn.0);
+            }
+        }
+        assert_eq!(order, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use parlor_core::{
 use rustc_hash::FxHashMap;
 use tracing::{debug, error, info, warn};
 
-use crate::batch::{Batch, Local, Step};
+use crate::batch::{Batch, Local};
 use crate::crash::CrashReport;
 use crate::fanout::{Fanout, Worth};
 use crate::frame::text_frame;
@@ -466,25 +466,25 @@ impl Hub {
 
     /// everything in `batch` that had to be stored is stored.
     fn carry_out(&mut self, mut batch: Batch) {
-        for step in batch.steps() {
-            match step {
-                Step::Effect(Effect::Append { room, epoch, entry }) => {
+        let mut effects = std::mem::take(&mut batch.effects);
+        for (index, effect) in effects.drain(..).enumerate() {
+            self.carry_out_locals(&mut batch, index);
+            match effect {
+                Effect::Append { room, epoch, entry } => {
                     self.tell(|| Happened::Stored(Append { room, epoch, entry }));
                 }
-                Step::Effect(Effect::Tell(change)) => self.tell(|| Happened::Presence(change)),
-                Step::Effect(Effect::Answer {
+                Effect::Tell(change) => self.tell(|| Happened::Presence(change)),
+                Effect::Answer {
                     publication,
                     outcome,
-                }) => {
+                } => {
                     if let Some(answer) = self.publishing.remove(&publication) {
                         reply(&answer, outcome);
                     }
                 }
-                Step::Effect(Effect::Send { to, message }) => self.send(&to, &message),
-                Step::Effect(Effect::Close { conn, reason }) => {
-                    self.fanout.close(conn, Some(reason));
-                }
-                Step::Effect(Effect::LoadRoom { room, load }) => {
+                Effect::Send { to, message } => self.send(&to, &message),
+                Effect::Close { conn, reason } => self.fanout.close(conn, Some(reason)),
+                Effect::LoadRoom { room, load } => {
                     let tail_entries = self.config.limits.tail_entries;
                     self.ask(Question::Load {
                         room,
@@ -492,23 +492,34 @@ impl Hub {
                         tail_entries,
                     });
                 }
-                Step::Effect(Effect::FetchPage(fetch)) => self.ask(Question::Page(fetch)),
-                Step::Effect(Effect::ReleaseRoom { room }) => {
+                Effect::FetchPage(fetch) => self.ask(Question::Page(fetch)),
+                Effect::ReleaseRoom { room } => {
                     self.ask(Question::Release { room, at: self.now });
                 }
-                Step::Local(Local::Control(conn, frame)) => {
-                    // It is no message, so it does not count as a delivery.
-                    let _ = self.fanout.send(conn, &frame, Worth::Kept);
-                }
-                Step::Local(Local::End(conn, reason)) => self.fanout.close(conn, reason),
-                Step::Local(Local::Answered(conn)) => self.fanout.answered(conn),
-                Step::Local(Local::Rooms(answer, rooms)) => reply(&answer, rooms),
-                Step::Local(Local::Users(answer, users)) => reply(&answer, users),
             }
         }
+        self.carry_out_locals(&mut batch, usize::MAX);
+        // Its memory serves the next one.
+        batch.effects = effects;
         self.writing.append(&mut batch.received);
         batch.clear();
         self.spare = batch;
+    }
+
+    /// Does the hub's own work that comes before the effect of this index.
+    fn carry_out_locals(&mut self, batch: &mut Batch, index: usize) {
+        while let Some(local) = batch.local_before(index) {
+            match local {
+                Local::Control(conn, frame) => {
+                    // It is no message, so it does not count as a delivery.
+                    let _ = self.fanout.send(conn, &frame, Worth::Kept);
+                }
+                Local::End(conn, reason) => self.fanout.close(conn, reason),
+                Local::Answered(conn) => self.fanout.answered(conn),
+                Local::Rooms(answer, rooms) => reply(&answer, rooms),
+                Local::Users(answer, users) => reply(&answer, users),
+            }
+        }
     }
 
     fn tell(&mut self, happened: impl FnOnce() -> Happened) {
