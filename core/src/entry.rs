@@ -22,7 +22,7 @@ pub struct Entry {
 impl Entry {
     /// At most this many bytes does its `message` in `room` take on the wire, the sender's id
     /// included: never too few, and too many only by the digits that its numbers lack and by
-    /// [`escaped_bytes`].
+    /// [`escaped_bytes`](crate::encode::escaped_bytes).
     #[must_use]
     pub fn frame_bytes(&self, room: &RoomId) -> usize {
         MESSAGE_OVERHEAD_BYTES

@@ -87,7 +87,7 @@ impl Session {
 
     /// A text frame came.
     pub fn text(&mut self, text: &str, now: Timestamp) -> Verdict {
-        if let Err(verdict) = self.frame(now) {
+        if let Some(verdict) = self.frame(now) {
             return verdict;
         }
         let decoded = match decode(text) {
@@ -127,12 +127,12 @@ impl Session {
     /// that there is no error for one too many.
     pub fn control(&mut self, now: Timestamp) -> Verdict {
         match self.frame(now) {
-            Ok(()) => {
+            None => {
                 self.refusals_in_a_row = 0;
                 Verdict::Ignore
             }
-            Err(Verdict::Refuse(_)) => Verdict::Ignore,
-            Err(verdict) => verdict,
+            Some(Verdict::Refuse(_)) => Verdict::Ignore,
+            Some(verdict) => verdict,
         }
     }
 
@@ -188,12 +188,12 @@ impl Session {
             .fold(self.ping_at, Timestamp::min)
     }
 
-    /// Any frame is a sign of life, and counts.
-    fn frame(&mut self, now: Timestamp) -> Result<(), Verdict> {
+    /// Any frame is a sign of life, and counts. What becomes of it is settled if it is one too many.
+    fn frame(&mut self, now: Timestamp) -> Option<Verdict> {
         self.pong_by = None;
-        let taken = self.frames.take(self.frame_rate, now);
+        let retry_after_ms = self.frames.take(self.frame_rate, now).err()?;
         let refusal = Refusal::new(ErrorCode::RateLimited);
-        taken.map_err(|retry_after_ms| self.too_fast(retry_after_ms, refusal))
+        Some(self.too_fast(retry_after_ms, refusal))
     }
 
     fn too_fast(&mut self, retry_after_ms: u64, mut refusal: Refusal) -> Verdict {

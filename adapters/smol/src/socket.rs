@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn a_short_read_is_not_followed_by_a_try() {
         let readiness = Readiness::default();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let cx = Context::from_waker(std::task::Waker::noop());
         let mut tries = 0;
         let mut poll = |readiness: &Readiness, done: usize| {
-            let polled = readiness.poll(&mut cx, 10, || {
+            let polled = readiness.poll(&cx, 10, || {
                 tries += 1;
                 Ok(done)
             });
