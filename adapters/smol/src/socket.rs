@@ -292,7 +292,6 @@ mod tests {
             peer.write_all(b"bye").unwrap();
             drop(peer);
             let mut all = Vec::new();
-            // With an edge for each of the two, and with one for both.
             socket.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, b"bye");
         });
