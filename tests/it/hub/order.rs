@@ -140,6 +140,21 @@ fn a_socket_that_blocks_is_not_tried_again_until_it_says_so() {
 }
 
 #[test]
+fn a_join_and_what_it_replays_are_one_write() {
+    let mut hub = DrivenHub::in_memory(&limits());
+    let mut alice = hub.join("alice", "r");
+    for _ in 0..50 {
+        alice.say("r", "hi");
+        hub.wait(100);
+    }
+    let mut bob = hub.connect();
+    bob.join("bob", "r");
+    hub.settle();
+    assert_eq!(bob.socket.writes(), 1);
+    assert_eq!(bob.read().len(), 1 + 50);
+}
+
+#[test]
 fn a_message_is_encoded_once() {
     let mut hub = DrivenHub::in_memory(&limits());
     let mut alice = hub.join("alice", "r");
