@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use parlor_core::encode::{encode, frame_bytes};
+use parlor_core::types::MessageText;
 use parlor_core::{
-    ConnId, Effect, Epoch, Event, Input, Limits, Request, RequestKind, ResumeToken, RoomId,
-    ServerMessage, State, StoredLog, Timestamp, Username,
+    ConnId, Effect, Epoch, Event, Input, Limits, Recipients, Request, RequestKind, ResumeToken,
+    RoomId, ServerMessage, State, StoredLog, Timestamp, Username,
 };
 
 const COUNT: u64 = 150;
@@ -136,4 +137,47 @@ fn t_10_a_list_of_users_is_cut_and_names_oneself() {
     let half = server.0.limits().answer_bytes as usize / 2;
     let left = half - bytes.sum::<usize>();
     assert!(left < long(0, 32).len() + 3, "{left} bytes are left");
+}
+
+#[test]
+fn t_10_whoever_joins_many_gets_as_much_history_as_fits_besides_their_names() {
+    let mut server = Server::new();
+    let room = RoomId::new("r").unwrap();
+    for conn in 1..COUNT {
+        server.join(conn, &room, &format!("{conn:032}"));
+    }
+    for conn in 1..COUNT.min(100) {
+        let message = RequestKind::Message {
+            room: room.clone(),
+            text: MessageText::new(&"x".repeat(2000)).unwrap(),
+            client_msg_id: None,
+        };
+        server.ask(conn, message);
+    }
+    let kind = RequestKind::Join {
+        room,
+        username: Some(Username::new("late").unwrap()),
+        since: None,
+        history: None,
+    };
+    let request = Request {
+        reference: None,
+        kind,
+    };
+    let (conn, at) = (ConnId(0), Timestamp(1));
+    let (mut effects, input) = (Vec::new(), Input::Received { conn, request });
+    server.0.apply(Event { at, input }, &mut effects);
+    let own = effects.iter().filter_map(|effect| {
+        if let Effect::Send {
+            to: Recipients::One(_),
+            message,
+        } = effect
+        {
+            return Some(frame_bytes(encode(message).len()));
+        }
+        None
+    });
+    let (own, most) = (own.collect::<Vec<_>>(), server.0.limits().answer_bytes);
+    let bytes: usize = own.iter().sum();
+    assert!(own.len() > 1 && bytes <= most as usize, "{bytes} of {most}");
 }
