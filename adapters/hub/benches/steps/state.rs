@@ -1,16 +1,7 @@
-//! What the core costs for what a server does most: its time by `cargo bench -p parlor-core`, its
-//! instructions and allocations by `.ci/instructions`, which asks for the names of the steps
-//! (`--steps`) and for a step so many times (`--count STEP TIMES`).
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "this is not the core"
-)]
+//! What the core takes for what a server does most.
 
-use std::env;
 use std::hint::black_box;
 
-use criterion::Criterion;
 use parlor_core::decode::decode;
 use parlor_core::encode::encode;
 use parlor_core::session::Session;
@@ -18,54 +9,26 @@ use parlor_core::{
     ConnId, Effect, Epoch, Event, Input, Limits, ResumeToken, RoomId, State, StoredLog, Timestamp,
 };
 
-/// A step that can be repeated for ever.
-type Step = Box<dyn FnMut()>;
+use crate::{Make, Step};
 
-/// Makes what a step needs, once, and the step.
-type Make = fn() -> Step;
-
-const STEPS: [(&str, Make); 9] = [
-    ("decode", || {
+pub(crate) const STEPS: &[(&str, Make)] = &[
+    ("core: decode", || {
         Box::new(|| drop(black_box(decode(black_box(MESSAGE)))))
     }),
-    ("admit", admit),
-    ("message in a room of 10", || message(10)),
-    ("message in a room of 1000", || message(1000)),
-    ("encode a message", encode_message),
-    ("leave and join a room of 10", || leave_and_join(10)),
-    ("leave and join a room of 1000", || leave_and_join(1000)),
-    ("join with 50 replayed", replay),
-    ("ping", ping),
+    ("core: admit", admit),
+    ("core: message in a room of 10", || message(10)),
+    ("core: message in a room of 1000", || message(1000)),
+    ("core: encode a message", encode_message),
+    ("core: leave and join a room of 10", || leave_and_join(10)),
+    ("core: leave and join a room of 1000", || {
+        leave_and_join(1000)
+    }),
+    ("core: join with 50 replayed", replay),
+    ("core: ping", ping),
 ];
 
 /// 128 characters of text, as in most measurements of chat servers.
 const MESSAGE: &str = r#"{"type":"message","roomId":"general","text":"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789ab","clientMsgId":"0f3c"}"#;
-
-fn main() {
-    let mut arguments = env::args().skip(1);
-    let task = arguments.next();
-    if task.as_deref() == Some("--steps") {
-        return STEPS.iter().for_each(|(name, _)| println!("{name}"));
-    }
-    if task.as_deref() != Some("--count") {
-        let mut criterion = Criterion::default().configure_from_args();
-        for (name, step) in STEPS {
-            criterion.bench_function(name, |bencher| bencher.iter(step()));
-        }
-        return criterion.final_summary();
-    }
-    let name = arguments.next().unwrap_or_default();
-    let times = arguments.next().and_then(|times| times.parse().ok());
-    let step = STEPS.iter().find(|(each, _)| *each == name);
-    let (Some((_, step)), Some(times)) = (step, times) else {
-        panic!(
-            "--count STEP TIMES, where STEP is one of {:?}",
-            STEPS.map(|(name, _)| name)
-        );
-    };
-    let mut step = step();
-    (0_u32..times).for_each(|_| step());
-}
 
 fn admit() -> Step {
     let mut at = Timestamp(0);

@@ -1,9 +1,5 @@
-//! What the hub costs for what a server does most, without a runtime and a network: its time by
-//! `cargo bench -p parlor-hub`, its instructions and allocations by `.ci/instructions`, which asks
-//! for the names of the steps (`--steps`) and for a step so many times (`--count STEP TIMES`).
-#![allow(clippy::print_stdout, reason = "names are asked for")]
+//! What a turn of the hub takes for what a server does most, without a runtime and a network.
 
-use std::env;
 use std::future::Future;
 use std::hint::black_box;
 use std::io;
@@ -12,25 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use criterion::Criterion;
 use parlor_core::decode::decode;
 use parlor_core::{Epoch, Limits, Request, ResumeToken, Timestamp};
 use parlor_hub::{Connection, Handle, Hub, HubConfig, HubError, MemoryStore, Metrics, Outlet};
 
-/// A step that can be repeated for ever.
-type Step = Box<dyn FnMut()>;
+use crate::{Make, Step};
 
-/// Makes what a step needs, once, and the step.
-type Make = fn() -> Step;
-
-const STEPS: [(&str, Make); 7] = [
-    ("message in a room of 10", || messages(10, 1, 1)),
-    ("message in a room of 1000", || messages(1000, 1, 1)),
-    ("8 messages in a room of 10", || messages(10, 8, 1)),
-    ("8 messages in a room of 1000", || messages(1000, 8, 1)),
-    ("message in a room of 10, of 5000", || messages(10, 1, 5000)),
-    ("leave and join with 50 replayed", replay),
-    ("connect, join, leave and close", come_and_go),
+pub(crate) const STEPS: &[(&str, Make)] = &[
+    ("hub: message in a room of 10", || messages(10, 1, 1)),
+    ("hub: message in a room of 1000", || messages(1000, 1, 1)),
+    ("hub: 8 messages in a room of 10", || messages(10, 8, 1)),
+    ("hub: 8 messages in a room of 1000", || messages(1000, 8, 1)),
+    ("hub: message in a room of 10, of 5000", || {
+        messages(10, 1, 5000)
+    }),
+    ("hub: leave and join with 50 replayed", replay),
+    ("hub: connect, join, leave and close", come_and_go),
 ];
 
 /// 128 characters, as in most measurements of chat servers.
@@ -38,32 +31,6 @@ const TEXT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab
 
 /// More than a room remembers, so that none is taken for a retry when it comes again.
 const MESSAGES: usize = 1000;
-
-fn main() {
-    let mut arguments = env::args().skip(1);
-    let task = arguments.next();
-    if task.as_deref() == Some("--steps") {
-        return STEPS.iter().for_each(|(name, _)| println!("{name}"));
-    }
-    if task.as_deref() != Some("--count") {
-        let mut criterion = Criterion::default().configure_from_args();
-        for (name, step) in STEPS {
-            criterion.bench_function(name, |bencher| bencher.iter(step()));
-        }
-        return criterion.final_summary();
-    }
-    let name = arguments.next().unwrap_or_default();
-    let times = arguments.next().and_then(|times| times.parse().ok());
-    let step = STEPS.iter().find(|(each, _)| *each == name);
-    let (Some((_, step)), Some(times)) = (step, times) else {
-        panic!(
-            "--count STEP TIMES, where STEP is one of {:?}",
-            STEPS.map(|(name, _)| name)
-        );
-    };
-    let mut step = step();
-    (0_u32..times).for_each(|_| step());
-}
 
 /// So many messages that wait for the hub together, each of another member.
 fn messages(members: usize, together: usize, rooms: usize) -> Step {
